@@ -1,0 +1,6 @@
+export default {
+  files: ["test/**/*.test.ts", "!test/interop/**", "!test/conformance/**"],
+  extensions: { ts: "module" },
+  workerThreads: false,
+  timeout: "2m",
+};

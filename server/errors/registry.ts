@@ -1,0 +1,68 @@
+import { Code } from "@connectrpc/connect";
+
+/**
+ * Every reason for which Tensorwire refuses or fails a call, with the gRPC code and the HTTP
+ * status that it is answered with. docs/errors.md lists the same reasons; a test holds the two equal.
+ */
+export const registry = {
+  // The request and its tensors
+  REQUEST_MALFORMED: { code: Code.InvalidArgument, http: 400 },
+  REQUEST_TOO_LARGE: { code: Code.ResourceExhausted, http: 413 },
+  PARAMETER_INVALID: { code: Code.InvalidArgument, http: 400 },
+  INPUT_COUNT_MISMATCH: { code: Code.InvalidArgument, http: 400 },
+  INPUT_MISSING: { code: Code.InvalidArgument, http: 400 },
+  INPUT_UNKNOWN: { code: Code.InvalidArgument, http: 400 },
+  INPUT_DUPLICATE: { code: Code.InvalidArgument, http: 400 },
+  OUTPUT_UNKNOWN: { code: Code.InvalidArgument, http: 400 },
+  OUTPUT_DUPLICATE: { code: Code.InvalidArgument, http: 400 },
+  CLASSIFICATION_INVALID: { code: Code.InvalidArgument, http: 400 },
+  BATCH_SIZE_EXCEEDED: { code: Code.InvalidArgument, http: 400 },
+  BATCH_SIZE_MISMATCH: { code: Code.InvalidArgument, http: 400 },
+  DATATYPE_UNKNOWN: { code: Code.InvalidArgument, http: 400 },
+  DATATYPE_MISMATCH: { code: Code.InvalidArgument, http: 400 },
+  DATATYPE_NEEDS_RAW: { code: Code.InvalidArgument, http: 400 },
+  SHAPE_INVALID: { code: Code.InvalidArgument, http: 400 },
+  SHAPE_MISMATCH: { code: Code.InvalidArgument, http: 400 },
+  TENSOR_BYTES_MISMATCH: { code: Code.InvalidArgument, http: 400 },
+  TENSOR_ELEMENTS_MISMATCH: { code: Code.InvalidArgument, http: 400 },
+  TENSOR_VALUE_INVALID: { code: Code.InvalidArgument, http: 400 },
+  TENSOR_CONTENTS_MISSING: { code: Code.InvalidArgument, http: 400 },
+  RAW_COUNT_MISMATCH: { code: Code.InvalidArgument, http: 400 },
+  RAW_AND_CONTENTS: { code: Code.InvalidArgument, http: 400 },
+  CONTENTS_FIELD_MISMATCH: { code: Code.InvalidArgument, http: 400 },
+  BYTES_ELEMENT_MALFORMED: { code: Code.InvalidArgument, http: 400 },
+  SHARED_MEMORY_UNSUPPORTED: { code: Code.Unimplemented, http: 501 },
+  SEQUENCE_UNSUPPORTED: { code: Code.Unimplemented, http: 501 },
+  // Models and the repository
+  MODEL_NOT_FOUND: { code: Code.NotFound, http: 404 },
+  MODEL_NOT_LOADED: { code: Code.NotFound, http: 404 },
+  MODEL_VERSION_NOT_FOUND: { code: Code.NotFound, http: 404 },
+  MODEL_VERSION_INVALID: { code: Code.InvalidArgument, http: 400 },
+  MODEL_NAME_INVALID: { code: Code.InvalidArgument, http: 400 },
+  MODEL_NOT_READY: { code: Code.Unavailable, http: 503 },
+  MODEL_LOAD_FAILED: { code: Code.Unavailable, http: 503 },
+  MODEL_CONFIG_INVALID: { code: Code.InvalidArgument, http: 400 },
+  MODEL_UNSUPPORTED: { code: Code.Unimplemented, http: 501 },
+  MODEL_EXECUTION_FAILED: { code: Code.Internal, http: 500 },
+  REPOSITORY_UNSUPPORTED: { code: Code.Unimplemented, http: 501 },
+  CONTROL_MODE_FORBIDS: { code: Code.Unavailable, http: 503 },
+  CONTROL_NOT_LOCAL: { code: Code.PermissionDenied, http: 403 },
+  // The server
+  QUEUE_FULL: { code: Code.Unavailable, http: 503 },
+  SERVER_DRAINING: { code: Code.Unavailable, http: 503 },
+  WORKER_LOST: { code: Code.Unavailable, http: 503 },
+  RPC_UNSUPPORTED: { code: Code.Unimplemented, http: 501 },
+  DEADLINE_EXCEEDED: { code: Code.DeadlineExceeded, http: 504 },
+  CALL_CANCELLED: { code: Code.Canceled, http: 499 },
+  INTERNAL: { code: Code.Internal, http: 500 },
+  // HTTP
+  ROUTE_NOT_FOUND: { code: Code.NotFound, http: 404 },
+  METHOD_NOT_ALLOWED: { code: Code.Unimplemented, http: 405 },
+  CONTENT_ENCODING_UNSUPPORTED: { code: Code.Unimplemented, http: 415 },
+  SERVICE_UNKNOWN: { code: Code.NotFound, http: 404 },
+  // Start-up
+  SETTING_INVALID: { code: Code.InvalidArgument, http: 400 },
+} as const;
+
+/** A reason of the registry, in UPPER_SNAKE_CASE; travels as google.rpc.ErrorInfo.reason. */
+export type Reason = keyof typeof registry;
