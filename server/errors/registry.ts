@@ -45,6 +45,7 @@ export const registry = {
   MODEL_UNSUPPORTED: { code: Code.Unimplemented, http: 501 },
   MODEL_EXECUTION_FAILED: { code: Code.Internal, http: 500 },
   REPOSITORY_UNSUPPORTED: { code: Code.Unimplemented, http: 501 },
+  REPOSITORY_UNREADABLE: { code: Code.FailedPrecondition, http: 500 },
   CONTROL_MODE_FORBIDS: { code: Code.Unavailable, http: 503 },
   CONTROL_NOT_LOCAL: { code: Code.PermissionDenied, http: 403 },
   // The server

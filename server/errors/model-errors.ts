@@ -1,0 +1,123 @@
+import type { Reason } from "./registry.ts";
+import { TensorwireError } from "./tensorwire-error.ts";
+
+/** No model of this name in the repository. */
+export function modelNotFound(model: string): TensorwireError {
+  return new TensorwireError(
+    "MODEL_NOT_FOUND",
+    `model "${model}" is not in the repository; RepositoryIndex lists those that are`,
+    { model },
+  );
+}
+
+/** The model is in the repository and no version of it is loaded. */
+export function modelNotLoaded(model: string): TensorwireError {
+  return new TensorwireError(
+    "MODEL_NOT_LOADED",
+    `model "${model}" is in the repository but not loaded; load it with RepositoryModelLoad`,
+    { model },
+  );
+}
+
+/** The model has no such version, or that version is not loaded. */
+export function modelVersionNotFound(
+  model: string,
+  version: string,
+  available: readonly string[],
+): TensorwireError {
+  return new TensorwireError(
+    "MODEL_VERSION_NOT_FOUND",
+    `model "${model}" has no version "${version}" loaded; loaded are ${available.join(", ") || "none"}`,
+    { model, version, availableVersions: available.join(",") },
+  );
+}
+
+/** A version that is not a positive integer. */
+export function modelVersionInvalid(model: string, version: string): TensorwireError {
+  return new TensorwireError(
+    "MODEL_VERSION_INVALID",
+    `model "${model}": got version "${version}", expected a positive integer, or nothing for the newest`,
+    { model, version },
+  );
+}
+
+/** A model name that is empty or could be a path. */
+export function modelNameInvalid(model: string): TensorwireError {
+  return new TensorwireError(
+    "MODEL_NAME_INVALID",
+    `got model name ${JSON.stringify(model)}, expected a name of 1 to 255 characters without "/", "\\" or control characters that does not start with "."`,
+    { model },
+  );
+}
+
+/** The model is on its way in or out. */
+export function modelNotReady(model: string, state: string): TensorwireError {
+  return new TensorwireError(
+    "MODEL_NOT_READY",
+    `model "${model}" is ${state}; try again when ModelReady says so`,
+    { model, state },
+  );
+}
+
+/** Loading failed; the cause stands in the message, as it is about files of the operator. */
+export function modelLoadFailed(model: string, why: string, cause?: unknown): TensorwireError {
+  return new TensorwireError(
+    "MODEL_LOAD_FAILED",
+    `model "${model}" failed to load: ${why}`,
+    { model },
+    { cause },
+  );
+}
+
+/** The configuration contradicts itself, the model, or the format. */
+export function modelConfigInvalid(model: string, why: string, cause?: unknown): TensorwireError {
+  return new TensorwireError(
+    "MODEL_CONFIG_INVALID",
+    `model "${model}": config.pbtxt ${why}`,
+    { model },
+    { cause },
+  );
+}
+
+/** A model that needs what this server does not have. */
+export function modelUnsupported(model: string, why: string): TensorwireError {
+  return new TensorwireError("MODEL_UNSUPPORTED", `model "${model}": ${why}`, { model });
+}
+
+/** The engine refused or failed a run. */
+export function modelExecutionFailed(model: string, why: string, cause?: unknown): TensorwireError {
+  return new TensorwireError(
+    "MODEL_EXECUTION_FAILED",
+    `model "${model}" failed on this input: ${why}`,
+    { model },
+    { cause },
+  );
+}
+
+/** The worker thread of a model ended under a call. */
+export function workerLost(model: string): TensorwireError {
+  return new TensorwireError(
+    "WORKER_LOST",
+    `the worker thread of model "${model}" ended during the call; it is being started again, so try again`,
+    { model, retryAfterMs: "1000" },
+  );
+}
+
+/** The queue of a model is full. */
+export function queueFull(model: string, limit: number): TensorwireError {
+  return new TensorwireError(
+    "QUEUE_FULL",
+    `model "${model}": Exceeds maximum queue size of ${limit} requests; try again later or raise --max-queue-size`,
+    { model, maxQueueSize: `${limit}`, retryAfterMs: "100" },
+  );
+}
+
+/** The call was given up before it was answered. */
+export function callAborted(reason: "deadline" | "cancelled", where: string): TensorwireError {
+  const code: Reason = reason === "deadline" ? "DEADLINE_EXCEEDED" : "CALL_CANCELLED";
+  return new TensorwireError(
+    code,
+    reason === "deadline" ? `the deadline passed ${where}` : `the caller cancelled ${where}`,
+    { where },
+  );
+}

@@ -1,0 +1,41 @@
+import { TensorwireError } from "../errors/tensorwire-error.ts";
+import type { CallContext } from "../rpc/call-context.ts";
+
+/**
+ * When models are loaded and unloaded.
+ *
+ * - `default`: all at start; load and unload calls are accepted.
+ * - `none`: all at start; load and unload calls are refused.
+ * - `poll`: all at start, then what changes on disk; load and unload calls are refused.
+ * - `explicit`: those named at start; load and unload calls are accepted.
+ */
+export type ModelControlMode = "default" | "none" | "poll" | "explicit";
+
+/** Who may load and unload models. */
+export interface ControlPolicy {
+  readonly mode: ModelControlMode;
+  /** Accept control calls from other machines too. */
+  readonly allowRemote: boolean;
+}
+
+/**
+ * Refuses a control call that the mode forbids, or that comes from another machine.
+ *
+ * @throws TensorwireError `CONTROL_MODE_FORBIDS`, `CONTROL_NOT_LOCAL`
+ */
+export function checkControl(policy: ControlPolicy, context: CallContext, what: string): void {
+  if (policy.mode === "none" || policy.mode === "poll") {
+    throw new TensorwireError(
+      "CONTROL_MODE_FORBIDS",
+      `${what} is not accepted in model control mode "${policy.mode}"; start the server with --model-control-mode explicit`,
+      { mode: policy.mode },
+    );
+  }
+  if (!policy.allowRemote && !context.peer.local) {
+    throw new TensorwireError(
+      "CONTROL_NOT_LOCAL",
+      `${what} is accepted from this machine only; call from loopback or the unix socket, or start the server with --allow-remote-control`,
+      {},
+    );
+  }
+}

@@ -1,0 +1,45 @@
+import type { Datatype } from "../../tensor/datatype.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+
+/** An input or output as the model file declares it. */
+export interface DeclaredPort {
+  readonly name: string;
+  readonly datatype: Datatype;
+  /** -1 is any size; `undefined` if the model declares no rank. */
+  readonly shape: readonly number[] | undefined;
+  /** True for an input that has a default in the model. */
+  readonly optional: boolean;
+  /** Class names of the last dimension, empty without. */
+  readonly labels: readonly string[];
+}
+
+/** A model that is loaded and can compute. One instance runs one call at a time. */
+export interface EngineModel {
+  readonly inputs: readonly DeclaredPort[];
+  readonly outputs: readonly DeclaredPort[];
+  /** Where calls run, for logs and statistics: `inline`, `worker` or by size of the input. */
+  readonly placement: string;
+  /**
+   * Runs the samples, in rising size, and prepares the model for calls by what it measures.
+   *
+   * @returns the outputs of the first sample
+   * @throws TensorwireError what the first run threw
+   */
+  warmUp(samples: readonly (readonly Tensor[])[]): Promise<readonly Tensor[]>;
+  /**
+   * Computes the named outputs. Inputs may be views on foreign memory; they are not kept after the
+   * promise settles. Outputs come in the order of `outputNames` and own their memory.
+   *
+   * @throws TensorwireError `MODEL_EXECUTION_FAILED` with the engine's words, `WORKER_LOST`
+   */
+  run(inputs: readonly Tensor[], outputNames: readonly string[]): Promise<EngineResult>;
+  /** Frees the model; calls under way end first. */
+  release(): Promise<void>;
+}
+
+/** Outputs of a run. */
+export interface EngineResult {
+  readonly outputs: readonly Tensor[];
+  /** Time in the model alone, in ns. */
+  readonly inferNs: number;
+}

@@ -1,0 +1,81 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
+import { type ValueInfoProto, ValueInfoProtoSchema } from "../../../../gen/onnx/onnx_pb.ts";
+
+/** The declared interface of an ONNX model, read without building its nodes and weights. */
+export interface ModelOutline {
+  readonly irVersion: number;
+  readonly inputs: readonly ValueInfoProto[];
+  readonly outputs: readonly ValueInfoProto[];
+  /** Names of the initializers of the main graph. */
+  readonly initializers: ReadonlySet<string>;
+}
+
+// Field numbers of ModelProto, GraphProto and TensorProto (proto/onnx/onnx.proto).
+const modelIrVersion = 1;
+const modelGraph = 7;
+const graphInitializer = 5;
+const graphInput = 11;
+const graphOutput = 12;
+const tensorName = 8;
+
+/**
+ * Reads the outline of a serialized ModelProto in one pass that skips nodes and weights.
+ *
+ * @throws Error if the bytes are not a ModelProto with a graph
+ */
+export function readModelOutline(bytes: Uint8Array): ModelOutline {
+  const inputs: ValueInfoProto[] = [];
+  const outputs: ValueInfoProto[] = [];
+  const initializers = new Set<string>();
+  let irVersion = 0;
+  let hasGraph = false;
+  forEachField(bytes, (field, wireType, reader) => {
+    if (field === modelIrVersion && wireType === WireType.Varint) {
+      irVersion = Number(reader.int64());
+    } else if (field === modelGraph && wireType === WireType.LengthDelimited) {
+      hasGraph = true;
+      forEachField(reader.bytes(), (graphField, graphWireType, graphReader) => {
+        if (graphWireType !== WireType.LengthDelimited)
+          return graphReader.skip(graphWireType, graphField);
+        switch (graphField) {
+          case graphInput:
+            inputs.push(fromBinary(ValueInfoProtoSchema, graphReader.bytes()));
+            return;
+          case graphOutput:
+            outputs.push(fromBinary(ValueInfoProtoSchema, graphReader.bytes()));
+            return;
+          case graphInitializer:
+            initializers.add(readTensorName(graphReader.bytes()));
+            return;
+          default:
+            graphReader.skip(graphWireType, graphField);
+        }
+      });
+    } else {
+      reader.skip(wireType, field);
+    }
+  });
+  if (!hasGraph) throw new Error("the file holds no ONNX graph");
+  return { irVersion, inputs, outputs, initializers };
+}
+
+function readTensorName(bytes: Uint8Array): string {
+  let name = "";
+  forEachField(bytes, (field, wireType, reader) => {
+    if (field === tensorName && wireType === WireType.LengthDelimited) name = reader.string();
+    else reader.skip(wireType, field);
+  });
+  return name;
+}
+
+function forEachField(
+  bytes: Uint8Array,
+  visit: (field: number, wireType: WireType, reader: BinaryReader) => void,
+): void {
+  const reader = new BinaryReader(bytes);
+  while (reader.pos < reader.len) {
+    const [field, wireType] = reader.tag();
+    visit(field, wireType, reader);
+  }
+}

@@ -1,0 +1,138 @@
+import type { Log } from "../../../observability/log.ts";
+import { type Tensor, tensorByteLength } from "../../../tensor/tensor.ts";
+import type { EngineModel, EngineResult } from "../engine.ts";
+import type { GraphPort } from "./graph-plan.ts";
+import { OnnxSession, type OnnxSessionOptions } from "./onnx-session.ts";
+import { inlineByteLimit, type WarmUpSample } from "./placement.ts";
+import type { RemoteSession } from "./worker-host.ts";
+import type { WorkerPool } from "./worker-pool.ts";
+
+/** Where calls may run: in the thread of the sockets, in a worker thread, or as measured. */
+export type Execution = "auto" | "inline" | "worker";
+
+/** Runs measured for each warm-up sample, after one that is not counted. */
+const warmUpRuns = 7;
+
+/**
+ * An ONNX model. It is opened in a worker thread, so that loading holds up nobody. If warm-up shows
+ * that small calls take less time than the hop to the worker and back, a second session is opened in
+ * the thread of the sockets for those.
+ */
+export class OnnxModel implements EngineModel {
+  readonly inputs: readonly GraphPort[];
+  readonly outputs: readonly GraphPort[];
+  readonly #options: OnnxSessionOptions;
+  readonly #execution: Execution;
+  readonly #log: Log;
+  readonly #remote: RemoteSession;
+  #inline: OnnxSession | undefined;
+  /** Input bytes up to which a call runs inline. */
+  #inlineBytes = 0;
+
+  private constructor(
+    options: OnnxSessionOptions,
+    execution: Execution,
+    log: Log,
+    remote: RemoteSession,
+  ) {
+    this.inputs = remote.inputs;
+    this.outputs = remote.outputs;
+    this.#options = options;
+    this.#execution = execution;
+    this.#log = log;
+    this.#remote = remote;
+  }
+
+  /** Opens the model in a worker of the pool. */
+  static async load(
+    pool: WorkerPool,
+    options: OnnxSessionOptions,
+    execution: Execution,
+    log: Log,
+  ): Promise<OnnxModel> {
+    return new OnnxModel(options, execution, log, await pool.load(options));
+  }
+
+  get placement(): string {
+    if (!this.#inline) return "worker";
+    return this.#inlineBytes === Number.POSITIVE_INFINITY
+      ? "inline"
+      : `inline up to ${this.#inlineBytes} bytes, else worker`;
+  }
+
+  /**
+   * Runs each sample of inputs, in rising size, and places the model by what was measured.
+   *
+   * @throws TensorwireError what the first run threw
+   */
+  async warmUp(samples: readonly (readonly Tensor[])[]): Promise<readonly Tensor[]> {
+    const outputNames = this.outputs.map((output) => output.name);
+    const [first] = samples;
+    if (!first) throw new Error("warm-up needs a sample");
+    const { outputs } = await this.#remote.run(first, outputNames);
+    if (this.#execution === "auto") await this.#place(samples, outputNames);
+    if (this.#execution === "inline") await this.#openInline(Number.POSITIVE_INFINITY);
+    return outputs;
+  }
+
+  run(inputs: readonly Tensor[], outputNames: readonly string[]): Promise<EngineResult> {
+    if (this.#inline && inputBytes(inputs) <= this.#inlineBytes)
+      return this.#inline.run(inputs, outputNames);
+    return this.#remote.run(inputs, outputNames);
+  }
+
+  async release(): Promise<void> {
+    const inline = this.#inline;
+    this.#inline = undefined;
+    await inline?.release();
+    await this.#remote.release();
+  }
+
+  async #place(
+    samples: readonly (readonly Tensor[])[],
+    outputNames: readonly string[],
+  ): Promise<void> {
+    const measured: WarmUpSample[] = [];
+    for (const inputs of samples) {
+      await this.#remote.run(inputs, outputNames);
+      const inferNs: number[] = [];
+      const totalNs: number[] = [];
+      for (let run = 0; run < warmUpRuns; run++) {
+        const started = performance.now();
+        const result = await this.#remote.run(inputs, outputNames);
+        totalNs.push((performance.now() - started) * 1e6);
+        inferNs.push(result.inferNs);
+      }
+      measured.push({
+        bytes: inputBytes(inputs),
+        inferNs: median(inferNs),
+        totalNs: median(totalNs),
+      });
+      // A model that is slow on its smallest input is not tried on larger ones.
+      if (inlineByteLimit(measured) === 0) break;
+    }
+    const limit = inlineByteLimit(measured);
+    this.#log.debug(
+      { model: this.#options.model, measured, inlineBytes: limit },
+      "placed a model by its warm-up",
+    );
+    if (limit > 0) await this.#openInline(limit);
+  }
+
+  async #openInline(bytes: number): Promise<void> {
+    const inline = await OnnxSession.load({ ...this.#options, intraOpThreads: 1 });
+    this.#inlineBytes = bytes;
+    this.#inline = inline;
+  }
+}
+
+function inputBytes(inputs: readonly Tensor[]): number {
+  let total = 0;
+  for (const input of inputs) total += tensorByteLength(input);
+  return total;
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[sorted.length >> 1] ?? 0;
+}

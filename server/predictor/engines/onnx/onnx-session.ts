@@ -1,0 +1,119 @@
+import { readFile } from "node:fs/promises";
+import { InferenceSession, type Tensor as OrtTensor } from "onnxruntime-node";
+import { messageOf } from "../../../errors/from-unknown.ts";
+import { modelExecutionFailed, modelLoadFailed } from "../../../errors/model-errors.ts";
+import { TensorwireError } from "../../../errors/tensorwire-error.ts";
+import type { Tensor } from "../../../tensor/tensor.ts";
+import type { EngineResult } from "../engine.ts";
+import { type GraphPlan, type GraphPort, planGraph } from "./graph-plan.ts";
+import { fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
+
+/** How a session is made. */
+export interface OnnxSessionOptions {
+  /** Name of the model, for messages. */
+  readonly model: string;
+  /** Path of the .onnx file. */
+  readonly path: string;
+  /** Threads for one operator. */
+  readonly intraOpThreads: number;
+}
+
+/** An ONNX Runtime session and its declared interface. Belongs to the thread that loaded it. */
+export class OnnxSession {
+  readonly inputs: readonly GraphPort[];
+  readonly outputs: readonly GraphPort[];
+  readonly #model: string;
+  readonly #session: InferenceSession;
+  readonly #defaults: ReadonlyMap<string, OrtTensor>;
+  readonly #outputByName: ReadonlyMap<string, GraphPort>;
+
+  private constructor(
+    model: string,
+    plan: GraphPlan,
+    session: InferenceSession,
+    defaults: ReadonlyMap<string, OrtTensor>,
+  ) {
+    this.inputs = plan.inputs;
+    this.outputs = plan.outputs;
+    this.#model = model;
+    this.#session = session;
+    this.#defaults = defaults;
+    this.#outputByName = new Map(plan.outputs.map((output) => [output.name, output]));
+  }
+
+  /**
+   * Reads, adapts where needed, and opens the model.
+   *
+   * @throws TensorwireError `MODEL_LOAD_FAILED` with the runtime's words, `MODEL_UNSUPPORTED`
+   */
+  static async load(options: OnnxSessionOptions): Promise<OnnxSession> {
+    const { model, path } = options;
+    const sessionOptions: InferenceSession.SessionOptions = {
+      intraOpNumThreads: options.intraOpThreads,
+      interOpNumThreads: 1,
+      executionProviders: ["cpu"],
+      logSeverityLevel: 3,
+      // Spinning threads would take the cores from the event loop between calls.
+      extra: { session: { intra_op: { allow_spinning: "0" }, inter_op: { allow_spinning: "0" } } },
+    };
+    try {
+      const plan = planGraph(model, await readFile(path));
+      const defaults = new Map<string, OrtTensor>();
+      for (const [input, bytes] of plan.defaults) {
+        const constant = await InferenceSession.create(bytes, sessionOptions);
+        const [output] = Object.values(await constant.run({}));
+        await constant.release();
+        if (output) defaults.set(input, output as OrtTensor);
+      }
+      const session = plan.adapted
+        ? await InferenceSession.create(plan.adapted, sessionOptions)
+        : await InferenceSession.create(path, sessionOptions);
+      return new OnnxSession(model, plan, session, defaults);
+    } catch (error) {
+      if (error instanceof TensorwireError) throw error;
+      throw modelLoadFailed(model, messageOf(error), error);
+    }
+  }
+
+  /** Runs the model; inputs that are left out take their defaults. */
+  async run(inputs: readonly Tensor[], outputNames: readonly string[]): Promise<EngineResult> {
+    const feeds: Record<string, OrtTensor> = {};
+    for (const port of this.inputs) {
+      const tensor = inputs.find((input) => input.name === port.name);
+      if (tensor) feeds[port.sessionName] = toOrtTensor(tensor);
+      else {
+        const value = this.#defaults.get(port.name);
+        if (value) feeds[port.sessionName] = value;
+      }
+    }
+    const ports = outputNames.map((name) => this.#port(name));
+    const started = performance.now();
+    let results: InferenceSession.OnnxValueMapType;
+    try {
+      results = await this.#session.run(
+        feeds,
+        ports.map((port) => port.sessionName),
+      );
+    } catch (error) {
+      throw modelExecutionFailed(this.#model, messageOf(error), error);
+    }
+    const inferNs = Math.round((performance.now() - started) * 1e6);
+    return {
+      outputs: ports.map((port) =>
+        fromOrtTensor(this.#model, port, results[port.sessionName] as OrtTensor),
+      ),
+      inferNs,
+    };
+  }
+
+  /** Frees the session. */
+  async release(): Promise<void> {
+    await this.#session.release();
+  }
+
+  #port(name: string): GraphPort {
+    const port = this.#outputByName.get(name);
+    if (!port) throw modelExecutionFailed(this.#model, `it has no output "${name}"`);
+    return port;
+  }
+}

@@ -1,0 +1,55 @@
+import { parentPort } from "node:worker_threads";
+import { toPortable } from "../../../errors/portable-error.ts";
+import { packTensors, unpackTensor } from "../../../tensor/packed-tensor.ts";
+import { OnnxSession } from "./onnx-session.ts";
+import type { WorkerAnswer, WorkerRequest } from "./worker-messages.ts";
+
+// The body of a worker thread: sessions by number, one request after the other.
+
+const sessions = new Map<number, OnnxSession>();
+const port = parentPort;
+if (!port) throw new Error("worker-entry runs in a worker thread only");
+
+// A session's run yields to the event loop, so requests are chained to keep their order.
+let last: Promise<void> = Promise.resolve();
+port.on("message", (request: WorkerRequest) => {
+  last = last.then(() => answer(request));
+});
+
+async function answer(request: WorkerRequest): Promise<void> {
+  try {
+    const { message, transfer } = await perform(request);
+    port?.postMessage(message, transfer);
+  } catch (error) {
+    port?.postMessage({
+      kind: "failed",
+      id: request.id,
+      error: toPortable(error),
+    } satisfies WorkerAnswer);
+  }
+}
+
+async function perform(
+  request: WorkerRequest,
+): Promise<{ readonly message: WorkerAnswer; readonly transfer?: ArrayBuffer[] }> {
+  const { id, session: number } = request;
+  switch (request.kind) {
+    case "load": {
+      const session = await OnnxSession.load(request.options);
+      sessions.set(number, session);
+      return { message: { kind: "loaded", id, inputs: session.inputs, outputs: session.outputs } };
+    }
+    case "run": {
+      const session = sessions.get(number);
+      if (!session) throw new Error(`session ${number} is not loaded in this worker`);
+      const result = await session.run(request.inputs.map(unpackTensor), request.outputNames);
+      const { packed, transfer } = packTensors(result.outputs, "owned");
+      return { message: { kind: "ran", id, outputs: packed, inferNs: result.inferNs }, transfer };
+    }
+    case "release": {
+      await sessions.get(number)?.release();
+      sessions.delete(number);
+      return { message: { kind: "released", id } };
+    }
+  }
+}

@@ -1,0 +1,178 @@
+import { Worker } from "node:worker_threads";
+import { workerLost } from "../../../errors/model-errors.ts";
+import { fromPortable } from "../../../errors/portable-error.ts";
+import type { Log } from "../../../observability/log.ts";
+import { packTensors, unpackTensor } from "../../../tensor/packed-tensor.ts";
+import type { Tensor } from "../../../tensor/tensor.ts";
+import type { EngineResult } from "../engine.ts";
+import type { GraphPort } from "./graph-plan.ts";
+import type { OnnxSessionOptions } from "./onnx-session.ts";
+import type { WorkerAnswer, WorkerRequest } from "./worker-messages.ts";
+
+/** A session in a worker thread, seen from the main thread. */
+export interface RemoteSession {
+  readonly inputs: readonly GraphPort[];
+  readonly outputs: readonly GraphPort[];
+  run(inputs: readonly Tensor[], outputNames: readonly string[]): Promise<EngineResult>;
+  release(): Promise<void>;
+}
+
+interface Pending {
+  readonly model: string;
+  readonly resolve: (answer: WorkerAnswer) => void;
+  readonly reject: (error: Error) => void;
+}
+
+type RequestBody<K extends WorkerRequest["kind"]> = Omit<
+  Extract<WorkerRequest, { kind: K }>,
+  "id" | "kind"
+>;
+
+/** First and largest wait before a worker that ended is started again, in ms. */
+const firstRestartMs = 100;
+const lastRestartMs = 10_000;
+
+/** Entry files keep the extension of this one: .ts in a checkout, .js in the package. */
+const entry = new URL(`./worker-entry${import.meta.url.slice(-3)}`, import.meta.url);
+
+/**
+ * One worker thread with any number of sessions. If the thread ends, its calls fail with
+ * `WORKER_LOST`, it is started again with growing waits, and its sessions are loaded again.
+ */
+export class WorkerHost {
+  /** Sessions placed here, for choosing the emptiest worker. */
+  sessionCount = 0;
+  #worker: Worker | undefined;
+  #nextId = 1;
+  #nextSession = 1;
+  #restartMs = firstRestartMs;
+  #restartTimer: NodeJS.Timeout | undefined;
+  #closed = false;
+  readonly #pending = new Map<number, Pending>();
+  readonly #sessions = new Map<number, OnnxSessionOptions>();
+  readonly #ready = new Set<number>();
+  readonly #log: Log;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  /** Opens a model in the worker, starting the thread if it is not running. */
+  async load(options: OnnxSessionOptions): Promise<RemoteSession> {
+    const session = this.#nextSession++;
+    this.sessionCount++;
+    try {
+      const loaded = await this.#request("load", options.model, { session, options });
+      if (loaded.kind !== "loaded") throw new Error(`a worker answered ${loaded.kind} to load`);
+      this.#sessions.set(session, options);
+      this.#ready.add(session);
+      return {
+        inputs: loaded.inputs,
+        outputs: loaded.outputs,
+        run: (inputs, outputNames) => this.#run(session, options.model, inputs, outputNames),
+        release: () => this.#release(session, options.model),
+      };
+    } catch (error) {
+      this.sessionCount--;
+      throw error;
+    }
+  }
+
+  /** Ends the thread; calls under way fail with `WORKER_LOST`. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#restartTimer);
+    await this.#worker?.terminate();
+  }
+
+  async #run(
+    session: number,
+    model: string,
+    inputs: readonly Tensor[],
+    outputNames: readonly string[],
+  ): Promise<EngineResult> {
+    // Between a crash and the reload there is no session to run on.
+    if (!this.#ready.has(session)) throw workerLost(model);
+    const { packed, transfer } = packTensors(inputs, "borrowed");
+    const ran = await this.#request(
+      "run",
+      model,
+      { session, inputs: packed, outputNames },
+      transfer,
+    );
+    if (ran.kind !== "ran") throw new Error(`a worker answered ${ran.kind} to run`);
+    return { outputs: ran.outputs.map(unpackTensor), inferNs: ran.inferNs };
+  }
+
+  async #release(session: number, model: string): Promise<void> {
+    if (!this.#sessions.delete(session)) return;
+    this.#ready.delete(session);
+    this.sessionCount--;
+    if (this.#worker) await this.#request("release", model, { session });
+  }
+
+  #request<K extends WorkerRequest["kind"]>(
+    kind: K,
+    model: string,
+    body: RequestBody<K>,
+    transfer: ArrayBuffer[] = [],
+  ): Promise<WorkerAnswer> {
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      this.#pending.set(id, { model, resolve, reject });
+      this.#thread().postMessage({ kind, id, ...body }, transfer);
+    });
+  }
+
+  #thread(): Worker {
+    if (this.#worker) return this.#worker;
+    const worker = new Worker(entry, { name: "tensorwire-model" });
+    // A worker that waits for calls does not keep the process alive; the listener does.
+    worker.unref();
+    worker.on("message", (answer: WorkerAnswer) => this.#onAnswer(answer));
+    worker.on("error", (error) => this.#log.error({ err: error }, "a model worker thread failed"));
+    worker.on("exit", (code) => this.#onExit(code));
+    this.#worker = worker;
+    return worker;
+  }
+
+  #onAnswer(answer: WorkerAnswer): void {
+    const pending = this.#pending.get(answer.id);
+    if (!pending) return;
+    this.#pending.delete(answer.id);
+    if (answer.kind === "failed") pending.reject(fromPortable(answer.error));
+    else pending.resolve(answer);
+  }
+
+  #onExit(code: number): void {
+    this.#worker = undefined;
+    this.#ready.clear();
+    for (const pending of this.#pending.values()) pending.reject(workerLost(pending.model));
+    this.#pending.clear();
+    if (this.#closed) return;
+    this.#log.error(
+      { code, retryMs: this.#restartMs },
+      "a model worker thread ended; it is started again",
+    );
+    this.#restartTimer = setTimeout(() => void this.#restart(), this.#restartMs);
+    this.#restartTimer.unref();
+    this.#restartMs = Math.min(this.#restartMs * 2, lastRestartMs);
+  }
+
+  async #restart(): Promise<void> {
+    for (const [session, options] of this.#sessions) {
+      try {
+        await this.#request("load", options.model, { session, options });
+        this.#ready.add(session);
+      } catch (error) {
+        this.#log.error(
+          { err: error, model: options.model },
+          "a model did not load again after its worker ended",
+        );
+        // If the thread ended again, its exit has armed the next restart.
+        if (!this.#worker) return;
+      }
+    }
+    this.#restartMs = firstRestartMs;
+  }
+}

@@ -1,0 +1,11 @@
+import type { InferParameter } from "../../gen/inference/grpc_service_pb.ts";
+
+type Parameters = Readonly<Record<string, InferParameter>>;
+
+/** Value of a request parameter, whatever its type; `undefined` if it is absent or empty. */
+export function parameterValue(
+  parameters: Parameters,
+  name: string,
+): boolean | bigint | number | string | undefined {
+  return Object.hasOwn(parameters, name) ? parameters[name]?.parameterChoice.value : undefined;
+}

@@ -1,0 +1,36 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { messageOf } from "../../errors/from-unknown.ts";
+import { modelConfigInvalid } from "../../errors/model-errors.ts";
+
+/**
+ * Reads a label file: one class name a line, the line's number is the class.
+ *
+ * @param folder - the model's folder
+ * @param filename - `label_filename` of an output; a file in that folder, no path
+ * @throws TensorwireError `MODEL_CONFIG_INVALID` if it is a path or cannot be read
+ */
+export async function readLabels(
+  model: string,
+  folder: string,
+  filename: string,
+): Promise<string[]> {
+  if (/[/\\\0]/.test(filename) || filename === "..") {
+    throw modelConfigInvalid(
+      model,
+      `names label_filename ${JSON.stringify(filename)}, expected a file in the model's folder, without a path`,
+    );
+  }
+  try {
+    const text = await readFile(join(folder, filename), "utf8");
+    const lines = text.split(/\r?\n/);
+    if (lines.at(-1) === "") lines.pop();
+    return lines;
+  } catch (error) {
+    throw modelConfigInvalid(
+      model,
+      `names label_filename ${JSON.stringify(filename)}, which cannot be read: ${messageOf(error)}`,
+      error,
+    );
+  }
+}

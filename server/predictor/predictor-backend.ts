@@ -1,0 +1,269 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type {
+  ModelInferResponseSchema,
+  ModelRepositoryParameter,
+  RepositoryIndexResponse_ModelIndexSchema,
+  RepositoryModelLoadRequest,
+} from "../../gen/inference/grpc_service_pb.ts";
+import type { ModelConfig } from "../../gen/inference/model_config_pb.ts";
+import { fromUnknown } from "../errors/from-unknown.ts";
+import { modelNameInvalid } from "../errors/model-errors.ts";
+import { parameterInvalid } from "../errors/request-errors.ts";
+import { TensorwireError } from "../errors/tensorwire-error.ts";
+import type { Log } from "../observability/log.ts";
+import type { InferenceBackend } from "../rpc/inference-backend.ts";
+import { abortError } from "./call-queue.ts";
+import { type ControlPolicy, checkControl } from "./control-policy.ts";
+import { readConfigOverride } from "./model-config/read-config.ts";
+import { compareVersions } from "./repository/model-name.ts";
+import { type IndexRow, type Repository, servingModel } from "./repository/repository.ts";
+import type { ServedModel } from "./served-model.ts";
+import type { TensorSpec } from "./signature.ts";
+
+/** Extensions that ServerMetadata lists; the names are Triton's. */
+const extensions = [
+  "binary_tensor_data",
+  "classification",
+  "model_configuration",
+  "model_repository",
+  "model_repository(unload_dependents)",
+  "statistics",
+];
+
+/** What the backend answers from. */
+export interface PredictorBackendOptions {
+  readonly repository: Repository;
+  readonly control: ControlPolicy;
+  readonly serverName: string;
+  readonly serverVersion: string;
+  readonly isReady: () => boolean;
+  readonly log: Log;
+}
+
+/** GRPCInferenceService over a model repository. */
+export function createPredictorBackend(options: PredictorBackendOptions): InferenceBackend {
+  const { repository, control, log } = options;
+
+  return {
+    async serverLive() {
+      return { live: true };
+    },
+    async serverReady() {
+      return { ready: options.isReady() };
+    },
+    async modelReady({ name, version }) {
+      try {
+        repository.resolve(name, version);
+        return { ready: true };
+      } catch (thrown) {
+        const error = fromUnknown(thrown);
+        if (error.reason === "MODEL_NOT_FOUND" || error.reason === "MODEL_VERSION_INVALID")
+          throw error;
+        return { ready: false };
+      }
+    },
+    async serverMetadata() {
+      return { name: options.serverName, version: options.serverVersion, extensions };
+    },
+    async modelMetadata({ name, version }) {
+      const model = repository.resolve(name, version);
+      return {
+        name,
+        versions: version === "" ? repository.loadedVersions(name) : [version],
+        platform: model.config.platform,
+        inputs: model.signature.inputs.map(tensorMetadata),
+        outputs: model.signature.outputs.map(tensorMetadata),
+      };
+    },
+    async modelConfig({ name, version }) {
+      return { config: repository.resolve(name, version).config };
+    },
+    modelInfer(request, { signal }) {
+      return repository.resolve(request.modelName, request.modelVersion).infer(request, signal);
+    },
+    async *modelStreamInfer(requests, { signal }) {
+      for await (const request of requests) {
+        if (signal.aborted) throw abortError(signal, "during the stream");
+        yield await streamAnswer(repository, request, signal);
+      }
+    },
+    async modelStatistics({ name, version }) {
+      const models = name === "" ? [...repository.served()] : versionsOf(repository, name, version);
+      return {
+        modelStats: models
+          .toSorted((a, b) =>
+            a.name < b.name ? -1 : a.name > b.name ? 1 : compareVersions(a.version, b.version),
+          )
+          .map((model) => model.statistics.toMessage(model.name, model.version)),
+      };
+    },
+    async repositoryIndex({ repositoryName, ready }) {
+      refuseRepositoryName(repositoryName);
+      await repository.scan();
+      const rows = repository.index().map(indexRow);
+      return { models: ready ? rows.filter(({ state }) => state === "READY") : rows };
+    },
+    async repositoryModelLoad(request, context) {
+      const name = modelName(request);
+      checkControl(control, context, "RepositoryModelLoad");
+      log.info({ model: name, peer: context.peer.address }, "asked to load a model");
+      await repository.load(name, readLoadParameters(name, request.parameters));
+      return { modelName: name, isLoaded: true };
+    },
+    async repositoryModelUnload(request, context) {
+      const name = modelName(request);
+      checkControl(control, context, "RepositoryModelUnload");
+      log.info({ model: name, peer: context.peer.address }, "asked to unload a model");
+      await repository.unload(name);
+      return { modelName: name, isUnloaded: true };
+    },
+    systemSharedMemoryStatus: unsupported(
+      "SystemSharedMemoryStatus",
+      "this server has no shared memory regions",
+    ),
+    systemSharedMemoryRegister: unsupported(
+      "SystemSharedMemoryRegister",
+      "this server has no shared memory regions; send tensors in the message",
+    ),
+    systemSharedMemoryUnregister: unsupported(
+      "SystemSharedMemoryUnregister",
+      "this server has no shared memory regions",
+    ),
+    cudaSharedMemoryStatus: unsupported(
+      "CudaSharedMemoryStatus",
+      "CUDA memory cannot be shared with this server",
+    ),
+    cudaSharedMemoryRegister: unsupported(
+      "CudaSharedMemoryRegister",
+      "CUDA memory cannot be shared with this server; send tensors in the message",
+    ),
+    cudaSharedMemoryUnregister: unsupported(
+      "CudaSharedMemoryUnregister",
+      "CUDA memory cannot be shared with this server",
+    ),
+    traceSetting: unsupported("TraceSetting", "tracing cannot be set by calls"),
+    logSettings: unsupported(
+      "LogSettings",
+      "logging cannot be set by calls; start the server with --log-level",
+    ),
+  };
+}
+
+/** One answer of ModelStreamInfer: a request that fails does not end the stream. */
+async function streamAnswer(
+  repository: Repository,
+  request: Parameters<ServedModel["infer"]>[0],
+  signal: AbortSignal,
+): Promise<{
+  errorMessage?: string;
+  inferResponse: MessageInitShape<typeof ModelInferResponseSchema>;
+}> {
+  try {
+    const inferResponse = await repository
+      .resolve(request.modelName, request.modelVersion)
+      .infer(request, signal);
+    return { inferResponse };
+  } catch (thrown) {
+    const error = fromUnknown(thrown);
+    if (error.reason === "DEADLINE_EXCEEDED" || error.reason === "CALL_CANCELLED") throw error;
+    const { modelName, modelVersion, id } = request;
+    return { errorMessage: error.message, inferResponse: { modelName, modelVersion, id } };
+  }
+}
+
+function tensorMetadata({ name, datatype, shape }: TensorSpec): {
+  name: string;
+  datatype: string;
+  shape: bigint[];
+} {
+  return { name, datatype, shape: shape.map(BigInt) };
+}
+
+function versionsOf(repository: Repository, name: string, version: string): ServedModel[] {
+  if (version !== "") return [repository.resolve(name, version)];
+  const versions = repository.loadedVersions(name);
+  // Of a model without a loaded version the error says why.
+  if (versions.length === 0) repository.resolve(name, "");
+  return versions.map((loaded) => repository.resolve(name, loaded));
+}
+
+function indexRow({
+  name,
+  version,
+  state,
+}: IndexRow): MessageInitShape<typeof RepositoryIndexResponse_ModelIndexSchema> {
+  switch (state.kind) {
+    case "ready":
+      return { name, version, state: "READY", reason: "" };
+    case "loading":
+      return { name, version, state: "LOADING", reason: "" };
+    case "unloading":
+      return { name, version, state: "UNLOADING", reason: "" };
+    case "unloaded":
+      return { name, version, state: "UNAVAILABLE", reason: "not loaded" };
+    case "failed":
+      return {
+        name,
+        version,
+        state: servingModel(state) ? "READY" : "UNAVAILABLE",
+        reason: state.error.message,
+      };
+  }
+}
+
+/** KServe's messages carry the model in field 1, Triton's in field 2 behind the repository. */
+function modelName({
+  repositoryName,
+  modelName,
+}: {
+  repositoryName: string;
+  modelName: string;
+}): string {
+  if (modelName === "") {
+    if (repositoryName === "") throw modelNameInvalid("");
+    return repositoryName;
+  }
+  refuseRepositoryName(repositoryName);
+  return modelName;
+}
+
+function refuseRepositoryName(repositoryName: string): void {
+  if (repositoryName !== "") {
+    throw new TensorwireError(
+      "REPOSITORY_UNSUPPORTED",
+      `'repository_name' specification is not supported, got "${repositoryName}"; leave it empty`,
+      { repositoryName },
+    );
+  }
+}
+
+function readLoadParameters(
+  name: string,
+  parameters: RepositoryModelLoadRequest["parameters"],
+): ModelConfig | undefined {
+  let override: ModelConfig | undefined;
+  for (const [key, parameter] of Object.entries<ModelRepositoryParameter>(parameters)) {
+    const choice = parameter.parameterChoice;
+    if (key === "config") {
+      if (choice.case !== "stringParam")
+        throw parameterInvalid(
+          "config",
+          choice.case ?? "nothing",
+          "string_param with a ModelConfig as JSON",
+        );
+      override = readConfigOverride(name, choice.value);
+    } else {
+      throw parameterInvalid(
+        key,
+        "a parameter that is not known",
+        'only "config" (model files in the request are not taken)',
+      );
+    }
+  }
+  return override;
+}
+
+function unsupported(rpc: string, why: string): () => Promise<never> {
+  return () =>
+    Promise.reject(new TensorwireError("RPC_UNSUPPORTED", `${rpc} is not served: ${why}`, { rpc }));
+}

@@ -1,0 +1,174 @@
+import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+import type { Repository } from "./repository/repository.ts";
+import type { CallObserver, ServedModel } from "./served-model.ts";
+
+const labels = ["model", "version"] as const;
+
+/** Seconds; models answer in from tens of microseconds to tens of seconds. */
+const buckets = [
+  0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+  30,
+];
+
+/** Counters under Triton's names: help, and the value of a model version. */
+const counters: readonly (readonly [string, string, (model: ServedModel) => number])[] = [
+  [
+    "nv_inference_request_success",
+    "Successful inference requests",
+    ({ statistics }) => statistics.success.count,
+  ],
+  ["nv_inference_count", "Rows computed", ({ statistics }) => statistics.inferenceCount],
+  [
+    "nv_inference_exec_count",
+    "Model executions, a batch is one",
+    ({ statistics }) => statistics.executionCount,
+  ],
+  [
+    "nv_inference_request_duration_us",
+    "Time of successful requests in all, in us",
+    ({ statistics }) => us(statistics.success.ns),
+  ],
+  [
+    "nv_inference_queue_duration_us",
+    "Time of successful requests in the queue, in us",
+    ({ statistics }) => us(statistics.queue.ns),
+  ],
+  [
+    "nv_inference_compute_input_duration_us",
+    "Time to decode and hand over inputs, in us",
+    ({ statistics }) => us(statistics.computeInput.ns),
+  ],
+  [
+    "nv_inference_compute_infer_duration_us",
+    "Time in the model, in us",
+    ({ statistics }) => us(statistics.computeInfer.ns),
+  ],
+  [
+    "nv_inference_compute_output_duration_us",
+    "Time to encode outputs, in us",
+    ({ statistics }) => us(statistics.computeOutput.ns),
+  ],
+];
+
+/** Observes calls for the histograms; give it to the repository before {@link registerModelMetrics}. */
+export function createInferenceHistograms(registry: Registry): CallObserver {
+  const request = histogram(
+    registry,
+    "tensorwire_inference_request_duration_seconds",
+    "Time of inference requests from decoded message to encoded answer",
+    "outcome",
+  );
+  const queue = histogram(
+    registry,
+    "tensorwire_inference_queue_duration_seconds",
+    "Time of successful inference requests in the queue of their model",
+  );
+  const infer = histogram(
+    registry,
+    "tensorwire_inference_compute_duration_seconds",
+    "Time of successful inference requests in the model",
+  );
+  return ({ name: model, version }, outcome, totalNs, queueNs, inferNs) => {
+    request.observe({ model, version, outcome }, totalNs / 1e9);
+    if (outcome === "fail") return;
+    queue.observe({ model, version }, queueNs / 1e9);
+    infer.observe({ model, version }, inferNs / 1e9);
+  };
+}
+
+/** Registers the counters and gauges of the models that are loaded when metrics are read. */
+export function registerModelMetrics(registry: Registry, repository: Repository): void {
+  for (const [name, help, value] of counters) {
+    new Counter({
+      name,
+      help,
+      labelNames: labels,
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const model of repository.served())
+          this.inc({ model: model.name, version: model.version }, value(model));
+      },
+    });
+  }
+  new Counter({
+    name: "nv_inference_request_failure",
+    help: "Failed inference requests by reason",
+    labelNames: [...labels, "reason"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { name: model, version, statistics } of repository.served()) {
+        for (const [reason, count] of statistics.failures)
+          this.inc({ model, version, reason }, count);
+      }
+    },
+  });
+  gauge(
+    registry,
+    repository,
+    "nv_inference_pending_request_count",
+    "Requests that wait for their model",
+    ({ queue }) => queue.waiting,
+  );
+  gauge(
+    registry,
+    repository,
+    "tensorwire_model_running_requests",
+    "Requests that their model has",
+    ({ queue }) => queue.running,
+  );
+  gauge(
+    registry,
+    repository,
+    "tensorwire_model_queue_limit",
+    "Requests that may wait for a model (--max-queue-size)",
+    ({ maxQueueSize }) => maxQueueSize,
+  );
+  new Gauge({
+    name: "tensorwire_model_ready",
+    help: "1 for a model version that answers calls, 0 for one that does not",
+    labelNames: labels,
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { name: model, version, state } of repository.index()) {
+        this.set({ model, version }, state.kind === "ready" ? 1 : 0);
+      }
+    },
+  });
+}
+
+function gauge(
+  registry: Registry,
+  repository: Repository,
+  name: string,
+  help: string,
+  value: (model: ServedModel) => number,
+): void {
+  new Gauge({
+    name,
+    help,
+    labelNames: labels,
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const model of repository.served())
+        this.set({ model: model.name, version: model.version }, value(model));
+    },
+  });
+}
+
+function histogram(registry: Registry, name: string, help: string, ...more: string[]): Histogram {
+  return new Histogram({
+    name,
+    help,
+    labelNames: [...labels, ...more],
+    buckets,
+    registers: [registry],
+  });
+}
+
+function us(ns: number): number {
+  return Math.round(ns / 1000);
+}

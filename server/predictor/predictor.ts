@@ -1,0 +1,143 @@
+import { availableParallelism } from "node:os";
+import type { Registry } from "prom-client";
+import type { Log } from "../observability/log.ts";
+import type { InferenceBackend } from "../rpc/inference-backend.ts";
+import type { ModelControlMode } from "./control-policy.ts";
+import { type Execution, OnnxModel } from "./engines/onnx/onnx-model.ts";
+import { WorkerPool } from "./engines/onnx/worker-pool.ts";
+import { createPredictorBackend } from "./predictor-backend.ts";
+import { createInferenceHistograms, registerModelMetrics } from "./predictor-metrics.ts";
+import {
+  type IndexRow,
+  type ReadinessListener,
+  Repository,
+  servingModel,
+} from "./repository/repository.ts";
+
+/** Settings of a predictor; docs/settings.md has the defaults. */
+export interface PredictorOptions {
+  /** Repository folders, a folder with one model, or an .onnx file. */
+  readonly repositories: readonly string[];
+  /** Name of a single model; by default that of its file or folder. */
+  readonly modelName?: string | undefined;
+  readonly controlMode: ModelControlMode;
+  /** Models to load at start in mode `explicit`; `*` is all. */
+  readonly loadModels: readonly string[];
+  /** Time between two looks at the folders in mode `poll`, in ms. */
+  readonly pollIntervalMs: number;
+  readonly allowRemoteControl: boolean;
+  /** Ready only while every model at start loaded; otherwise once the start is over. */
+  readonly strictReadiness: boolean;
+  /** Calls that may wait for one model version. */
+  readonly maxQueueSize: number;
+  /** Worker threads for models; 0 for as many as cores. */
+  readonly modelThreads: number;
+  /** Threads for one operator in a worker; 0 for as many as cores. */
+  readonly intraOpThreads: number;
+  readonly execution: Execution;
+  readonly serverName: string;
+  readonly serverVersion: string;
+  readonly registry: Registry;
+  readonly log: Log;
+}
+
+/** The model server: a repository, its engines, and the service over them. */
+export interface Predictor {
+  readonly backend: InferenceBackend;
+  /**
+   * Loads the models that the control mode asks for. A model that fails does not stop the others; the
+   * index says why.
+   *
+   * @throws TensorwireError `REPOSITORY_UNREADABLE`, `MODEL_NOT_FOUND` for a name of `loadModels`
+   */
+  start(): Promise<void>;
+  /** Whether the start is over and, with strict readiness, all models serve. */
+  isReady(): boolean;
+  /** Every model and version with its state. */
+  index(): readonly IndexRow[];
+  /** Adds a listener for models that become ready or stop being so. */
+  onReadiness(listener: ReadinessListener): void;
+  /** Stops polling, unloads the models and ends the worker threads. */
+  close(): Promise<void>;
+}
+
+/** Makes a predictor that has loaded nothing yet. */
+export function createPredictor(options: PredictorOptions): Predictor {
+  const { log, registry, controlMode } = options;
+  const cores = availableParallelism();
+  const pool = new WorkerPool(options.modelThreads || cores, log);
+  const intraOpThreads = options.intraOpThreads || cores;
+  const repository = new Repository({
+    paths: options.repositories,
+    modelName: options.modelName,
+    open: (model, path) =>
+      OnnxModel.load(pool, { model, path, intraOpThreads }, options.execution, log),
+    maxQueueSize: options.maxQueueSize,
+    observer: createInferenceHistograms(registry),
+    log,
+  });
+  registerModelMetrics(registry, repository);
+
+  let started = false;
+  let pollTimer: NodeJS.Timeout | undefined;
+  let polling: Promise<void> = Promise.resolve();
+
+  const poll = async (): Promise<void> => {
+    try {
+      await repository.poll();
+    } catch (error) {
+      log.error({ err: error }, "the model repository could not be read; it is tried again");
+    }
+    pollTimer = setTimeout(() => (polling = poll()), options.pollIntervalMs);
+    pollTimer.unref();
+  };
+
+  const isReady = (): boolean => {
+    if (!started) return false;
+    if (!options.strictReadiness) return true;
+    return repository
+      .index()
+      .every(({ state }) => servingModel(state) !== undefined || state.kind === "unloaded");
+  };
+
+  return {
+    backend: createPredictorBackend({
+      repository,
+      control: { mode: controlMode, allowRemote: options.allowRemoteControl },
+      serverName: options.serverName,
+      serverVersion: options.serverVersion,
+      isReady,
+      log,
+    }),
+    async start() {
+      const present = await repository.scan();
+      const all = controlMode !== "explicit" || options.loadModels.includes("*");
+      const names = all ? present : options.loadModels;
+      const failures: unknown[] = [];
+      await Promise.all(
+        names.map((name) =>
+          repository.load(name).catch((error: unknown) => {
+            // What is in the repository and fails shows in the index; what is not there does not.
+            if (!present.includes(name)) failures.push(error);
+          }),
+        ),
+      );
+      if (failures.length > 0) throw failures[0];
+      started = true;
+      if (controlMode === "poll") {
+        pollTimer = setTimeout(() => (polling = poll()), options.pollIntervalMs);
+        pollTimer.unref();
+      }
+    },
+    isReady,
+    index: () => repository.index(),
+    onReadiness: (listener) => repository.onReadiness(listener),
+    async close() {
+      clearTimeout(pollTimer);
+      await polling;
+      clearTimeout(pollTimer);
+      await repository.close();
+      await pool.close();
+    },
+  };
+}

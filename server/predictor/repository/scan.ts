@@ -1,0 +1,154 @@
+import { readdir, stat } from "node:fs/promises";
+import { basename, dirname, extname, join, resolve } from "node:path";
+import { messageOf } from "../../errors/from-unknown.ts";
+import { TensorwireError } from "../../errors/tensorwire-error.ts";
+import { compareVersions, isModelName, isVersionName } from "./model-name.ts";
+
+/** A model as it lies on disk. */
+export interface ModelFolder {
+  readonly name: string;
+  /** Folder that holds config.pbtxt, label files and version folders. */
+  readonly path: string;
+  readonly configPath: string | undefined;
+  /** Path of each version's folder, or of the model file itself, by version; in rising order. */
+  readonly versions: ReadonlyMap<string, string>;
+}
+
+/** Version of a model that lies in the repository without a version folder. */
+const onlyVersion = "1";
+const modelFilename = "model.onnx";
+
+/**
+ * Finds the models under repository paths. A path is one of
+ *
+ * - a folder of `<model>/<version>/model.onnx` (Triton's layout);
+ * - a folder that holds `model.onnx`, or version folders, itself: one model (KServe's /mnt/models);
+ * - a single `.onnx` file.
+ *
+ * @param modelName - name of a single model; by default the name of its file or folder
+ * @throws TensorwireError `REPOSITORY_UNREADABLE` if a path cannot be read, or two models have one name
+ */
+export async function scanRepositories(
+  paths: readonly string[],
+  modelName: string | undefined,
+): Promise<ModelFolder[]> {
+  const found = new Map<string, ModelFolder>();
+  for (const path of paths) {
+    for (const model of await scanRepository(resolve(path), modelName)) {
+      const other = found.get(model.name);
+      if (other) {
+        throw unreadable(
+          path,
+          `model "${model.name}" is in ${other.path} and in ${model.path}; rename one`,
+        );
+      }
+      found.set(model.name, model);
+    }
+  }
+  return [...found.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+async function scanRepository(path: string, modelName: string | undefined): Promise<ModelFolder[]> {
+  let isFile: boolean;
+  try {
+    isFile = (await stat(path)).isFile();
+  } catch (error) {
+    throw unreadable(path, messageOf(error), error);
+  }
+  if (isFile) {
+    if (extname(path) !== ".onnx") throw unreadable(path, "it is a file and does not end in .onnx");
+    const stem = basename(path, ".onnx");
+    const folder = dirname(path);
+    const name = modelName ?? (stem === "model" ? basename(folder) : stem);
+    return [
+      single(path, name, {
+        path: folder,
+        configPath: undefined,
+        versions: new Map([[onlyVersion, path]]),
+      }),
+    ];
+  }
+  const itself = await readModelFolder(path);
+  if (itself) return [single(path, modelName ?? basename(path), itself)];
+
+  const models: ModelFolder[] = [];
+  for (const entry of await list(path)) {
+    if (!isModelName(entry)) continue;
+    const folder = join(path, entry);
+    if (!(await isFolder(folder))) continue;
+    const model = await readModelFolder(folder);
+    if (model) models.push({ name: entry, ...model });
+  }
+  return models;
+}
+
+function single(path: string, name: string, model: Omit<ModelFolder, "name">): ModelFolder {
+  if (!isModelName(name))
+    throw unreadable(path, `"${name}" cannot be a model's name; give one with --model-name`);
+  return { name, ...model };
+}
+
+/** The model in a folder; `undefined` if nothing in it says that it is one. */
+async function readModelFolder(path: string): Promise<Omit<ModelFolder, "name"> | undefined> {
+  const entries = await list(path);
+  const configPath = entries.includes("config.pbtxt") ? join(path, "config.pbtxt") : undefined;
+  const names = entries.filter(isVersionName).sort(compareVersions);
+  const versions = new Map<string, string>();
+  for (const version of names) {
+    const folder = join(path, version);
+    if (await isFolder(folder)) versions.set(version, folder);
+  }
+  if (versions.size === 0 && entries.includes(modelFilename)) versions.set(onlyVersion, path);
+  if (versions.size === 0 && !configPath) return undefined;
+  return { path, configPath, versions };
+}
+
+/**
+ * A text that changes when a file of the model does: name, size and time of each file in its folder
+ * and in its version folders.
+ */
+export async function fingerprint(model: ModelFolder): Promise<string> {
+  const folders = new Set([model.path, ...model.versions.values()]);
+  const parts: string[] = [];
+  for (const folder of folders) {
+    const entries = (await isFolder(folder))
+      ? (await list(folder)).map((entry) => join(folder, entry))
+      : [folder];
+    for (const entry of entries.sort()) {
+      try {
+        const { size, mtimeMs, ino } = await stat(entry);
+        parts.push(`${entry} ${size} ${mtimeMs} ${ino}`);
+      } catch {
+        // A file that went while the folder was read is a change as well.
+        parts.push(`${entry} gone`);
+      }
+    }
+  }
+  return parts.join("\n");
+}
+
+async function list(path: string): Promise<string[]> {
+  try {
+    return await readdir(path);
+  } catch (error) {
+    throw unreadable(path, messageOf(error), error);
+  }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory();
+  } catch {
+    // A link to nothing, or an entry that just went, is no folder.
+    return false;
+  }
+}
+
+function unreadable(path: string, why: string, cause?: unknown): TensorwireError {
+  return new TensorwireError(
+    "REPOSITORY_UNREADABLE",
+    `model repository ${path}: ${why}`,
+    { path },
+    { cause },
+  );
+}
