@@ -59,6 +59,7 @@ export const registry = {
   // HTTP
   ROUTE_NOT_FOUND: { code: Code.NotFound, http: 404 },
   METHOD_NOT_ALLOWED: { code: Code.Unimplemented, http: 405 },
+  LISTEN_FAILED: { code: Code.Unavailable, http: 500 },
   CONTENT_ENCODING_UNSUPPORTED: { code: Code.Unimplemented, http: 415 },
   SERVICE_UNKNOWN: { code: Code.NotFound, http: 404 },
   // Start-up

@@ -1,0 +1,213 @@
+"""Trains the example models and writes them as <name>/1/model.onnx beside this file.
+
+    python3 -m venv .venv && .venv/bin/pip install -r requirements.txt && .venv/bin/python train.py
+
+The data sets come with scikit-learn; nothing is fetched. Every model is trained with fixed seeds on
+75 % of its data and measured on the rest. The script ends with a table of those measurements, and
+fails if ONNX Runtime and scikit-learn disagree by more than 1e-5. Sample inputs from the held-out
+part, with what ONNX Runtime answers, go to samples.json for the tests.
+"""
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+from skl2onnx import convert_sklearn
+from skl2onnx.common.data_types import FloatTensorType
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+HERE = Path(__file__).parent
+OPSET = 17
+SEED = 7
+SAMPLE_ROWS = 5
+# The network of digits stops after a fixed number of rounds, which scikit-learn warns of.
+warnings.filterwarnings("ignore", category=ConvergenceWarning)
+
+
+def split(data):
+    return train_test_split(
+        data.data.astype(np.float32), data.target, test_size=0.25, random_state=SEED
+    )
+
+
+def rename(model, names):
+    """Renames inputs and outputs of a graph, and what refers to them."""
+    graph = model.graph
+    for value in list(graph.input) + list(graph.output):
+        value.name = names.get(value.name, value.name)
+    for node in graph.node:
+        for field in (node.input, node.output):
+            for index, name in enumerate(field):
+                field[index] = names.get(name, name)
+    return model
+
+
+def write(name, model):
+    model.producer_name = "tensorwire-examples"
+    model.producer_version = ""
+    model.graph.name = name
+    folder = HERE / name / "1"
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.checker.check_model(model)
+    onnx.save(model, folder / "model.onnx")
+    return folder / "model.onnx"
+
+
+def classifier(name, estimator, features):
+    model = convert_sklearn(
+        estimator,
+        initial_types=[("input", FloatTensorType([None, features]))],
+        target_opset=OPSET,
+        options={id(estimator): {"zipmap": False}},
+    )
+    return write(name, rename(model, {"output_label": "label"}))
+
+
+def run(path, feeds):
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, feeds)))
+
+
+def iris():
+    data = load_iris()
+    x, test_x, y, test_y = split(data)
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000, random_state=SEED))
+    model.fit(x, y)
+    path = classifier("iris", model, 4)
+    (HERE / "iris" / "labels.txt").write_text("\n".join(data.target_names) + "\n")
+    answer = run(path, {"input": test_x})
+    close(answer["probabilities"], model.predict_proba(test_x))
+    return path, {"input": test_x}, "accuracy", accuracy_score(test_y, answer["label"])
+
+
+def forest():
+    x, test_x, y, test_y = split(load_breast_cancer())
+    model = RandomForestClassifier(n_estimators=100, max_depth=6, random_state=SEED).fit(x, y)
+    path = classifier("forest", model, 30)
+    answer = run(path, {"input": test_x})
+    close(answer["probabilities"], model.predict_proba(test_x))
+    return path, {"input": test_x}, "accuracy", accuracy_score(test_y, answer["label"])
+
+
+def diabetes():
+    x, test_x, y, test_y = split(load_diabetes())
+    model = make_pipeline(StandardScaler(), Ridge(alpha=1.0)).fit(x, y)
+    onnx_model = convert_sklearn(
+        model, initial_types=[("input", FloatTensorType([None, 10]))], target_opset=OPSET
+    )
+    path = write("diabetes", rename(onnx_model, {"variable": "progression"}))
+    answer = run(path, {"input": test_x})["progression"]
+    close(answer[:, 0] / 100, model.predict(test_x) / 100)
+    return path, {"input": test_x}, "R2", r2_score(test_y, answer)
+
+
+def shifted(images, dx, dy):
+    """Images moved by whole pixels, with empty pixels coming in."""
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1)))
+    return padded[:, 1 - dy : 9 - dy, 1 - dx : 9 - dx]
+
+
+def digits():
+    """A network of two hidden layers over the 8x8 images, which come as 0 to 1."""
+    x, test_x, y, test_y = split(load_digits())
+    images, test_images = x.reshape(-1, 8, 8) / 16, test_x.reshape(-1, 8, 8) / 16
+    moves = [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)]
+    rng = np.random.default_rng(SEED)
+    many = np.concatenate([shifted(images, dx, dy) for dx, dy in moves])
+    # Strokes of a mouse are thicker or thinner, lighter or darker than those of the data.
+    many = np.concatenate([many, np.clip(many * rng.uniform(0.7, 1.6, (len(many), 1, 1)), 0, 1)])
+    labels = np.tile(np.tile(y, len(moves)), 2)
+    network = MLPClassifier((128, 64), max_iter=60, tol=0, alpha=1e-3, random_state=SEED)
+    network.fit(many.reshape(len(many), -1).astype(np.float32), labels)
+
+    nodes = [helper.make_node("Flatten", ["image"], ["h0"], axis=1)]
+    weights = []
+    last = len(network.coefs_) - 1
+    for index, (coefficients, bias) in enumerate(zip(network.coefs_, network.intercepts_)):
+        weights.append(numpy_helper.from_array(coefficients.astype(np.float32), f"w{index}"))
+        weights.append(numpy_helper.from_array(bias.astype(np.float32), f"b{index}"))
+        linear = f"l{index}"
+        nodes.append(helper.make_node("Gemm", [f"h{index}", f"w{index}", f"b{index}"], [linear]))
+        if index < last:
+            nodes.append(helper.make_node("Relu", [linear], [f"h{index + 1}"]))
+    nodes.append(helper.make_node("Softmax", [f"l{last}"], ["probabilities"], axis=1))
+    nodes.append(helper.make_node("ArgMax", ["probabilities"], ["label"], axis=1, keepdims=0))
+    graph = helper.make_graph(
+        nodes,
+        "digits",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["rows", 8, 8])],
+        [
+            helper.make_tensor_value_info("label", TensorProto.INT64, ["rows"]),
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["rows", 10]),
+        ],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
+    model.ir_version = 8
+    path = write("digits", model)
+    feeds = {"image": test_images.astype(np.float32)}
+    answer = run(path, feeds)
+    close(answer["probabilities"], network.predict_proba(test_images.reshape(len(test_images), -1)))
+    return path, feeds, "accuracy", accuracy_score(test_y, answer["label"])
+
+
+def identity():
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["INPUT0"], ["OUTPUT0"])],
+        "identity",
+        [helper.make_tensor_value_info("INPUT0", TensorProto.FLOAT, ["rows", "columns"])],
+        [helper.make_tensor_value_info("OUTPUT0", TensorProto.FLOAT, ["rows", "columns"])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
+    model.ir_version = 8
+    path = write("identity", model)
+    feeds = {"INPUT0": np.random.default_rng(SEED).normal(size=(5, 7)).astype(np.float32)}
+    return path, feeds, "", 1.0
+
+
+def close(given, expected):
+    np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-5)
+
+
+DATATYPES = {"float32": "FP32", "int64": "INT64"}
+
+
+def tensor(array):
+    return {
+        "datatype": DATATYPES[str(array.dtype)],
+        "shape": list(array.shape),
+        "data": array.ravel().tolist(),
+    }
+
+
+def main():
+    samples = {}
+    print("| model | file, KB | held-out rows | measure |")
+    print("|---|---|---|---|")
+    for make in (iris, digits, forest, diabetes, identity):
+        path, feeds, measure, value = make()
+        few = {name: rows[:SAMPLE_ROWS] for name, rows in feeds.items()}
+        samples[make.__name__] = {
+            "inputs": {name: tensor(rows) for name, rows in few.items()},
+            "outputs": {name: tensor(rows) for name, rows in run(path, few).items()},
+        }
+        rows = len(next(iter(feeds.values())))
+        text = f"{measure} {value:.3f}" if measure else "none"
+        print(f"| {make.__name__} | {path.stat().st_size / 1024:.0f} | {rows} | {text} |")
+    (HERE / "samples.json").write_text(json.dumps(samples) + "\n")
+
+
+main()

@@ -1,0 +1,70 @@
+import { type ConnectRouter, createConnectRouter, type Interceptor } from "@connectrpc/connect";
+import type { UniversalHandlerFn, UniversalServerRequest } from "@connectrpc/connect/protocol";
+import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
+import type { TensorwireError } from "../errors/tensorwire-error.ts";
+import { createErrorInterceptor } from "./connect-errors.ts";
+import { unknownRpc } from "./unknown-rpc.ts";
+
+/** Largest message that Connect can be told of: answers of this size and above would be compressed. */
+const neverCompressBytes = 0xffffffff;
+
+/** Settings of a {@link createConnectHost}. */
+export interface ConnectHostOptions {
+  /** Registers the services. */
+  readonly routes: (router: ConnectRouter) => void;
+  /** Largest request message, in bytes. */
+  readonly maxMessageBytes: number;
+  /** Longest deadline that a caller may ask for, in ms. */
+  readonly maxTimeoutMs: number;
+  /** Interceptors of all calls, outermost first; errors are converted inside of them. */
+  readonly interceptors: readonly Interceptor[];
+  /** Told of failures that are ours. */
+  readonly onInternalError: (error: TensorwireError, method: string) => void;
+  /** Answers what is no RPC. */
+  readonly fallback: UniversalHandlerFn;
+}
+
+/** Hosts Connect services: gRPC, gRPC-Web and Connect on the paths of the services' methods. */
+export function createConnectHost(options: ConnectHostOptions): UniversalHandlerFn {
+  const router = createConnectRouter({
+    acceptCompression: [compressionGzip, compressionBrotli],
+    // Tensors hardly shrink, and compressing them costs more than sending them.
+    compressMinBytes: neverCompressBytes,
+    readMaxBytes: options.maxMessageBytes,
+    maxTimeoutMs: options.maxTimeoutMs,
+    interceptors: [...options.interceptors, createErrorInterceptor(options.onInternalError)],
+  });
+  options.routes(router);
+  const handlers = new Map<
+    string,
+    UniversalHandlerFn & { readonly allowedMethods: readonly string[] }
+  >();
+  for (const handler of router.handlers) handlers.set(handler.requestPath, handler);
+
+  return (request) => {
+    const path = pathOf(request.url);
+    const handler = handlers.get(path);
+    if (!handler)
+      return isRpc(request)
+        ? Promise.resolve(unknownRpc(request, path))
+        : options.fallback(request);
+    return handler(request);
+  };
+}
+
+/** Path of an absolute URL, without query; cheaper than parsing it all. */
+export function pathOf(url: string): string {
+  const start = url.indexOf("/", url.indexOf("//") + 2);
+  if (start === -1) return "/";
+  const end = url.indexOf("?", start);
+  return end === -1 ? url.slice(start) : url.slice(start, end);
+}
+
+function isRpc({ header }: UniversalServerRequest): boolean {
+  const type = header.get("content-type") ?? "";
+  return (
+    type.startsWith("application/grpc") ||
+    type.startsWith("application/connect+") ||
+    header.has("connect-protocol-version")
+  );
+}

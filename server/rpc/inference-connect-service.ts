@@ -1,0 +1,44 @@
+import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
+import { GRPCInferenceService } from "../../gen/inference/grpc_service_pb.ts";
+import { peerKey } from "../wire/peer.ts";
+import type { CallContext } from "./call-context.ts";
+import type { InferenceBackend } from "./inference-backend.ts";
+
+/** Serves an {@link InferenceBackend} over gRPC, gRPC-Web and Connect. */
+export function registerInferenceService(router: ConnectRouter, backend: InferenceBackend): void {
+  router.service(GRPCInferenceService, {
+    serverLive: (request, context) => backend.serverLive(request, callContext(context)),
+    serverReady: (request, context) => backend.serverReady(request, callContext(context)),
+    modelReady: (request, context) => backend.modelReady(request, callContext(context)),
+    serverMetadata: (request, context) => backend.serverMetadata(request, callContext(context)),
+    modelMetadata: (request, context) => backend.modelMetadata(request, callContext(context)),
+    modelInfer: (request, context) => backend.modelInfer(request, callContext(context)),
+    modelStreamInfer: (requests, context) =>
+      backend.modelStreamInfer(requests, callContext(context)),
+    modelConfig: (request, context) => backend.modelConfig(request, callContext(context)),
+    modelStatistics: (request, context) => backend.modelStatistics(request, callContext(context)),
+    repositoryIndex: (request, context) => backend.repositoryIndex(request, callContext(context)),
+    repositoryModelLoad: (request, context) =>
+      backend.repositoryModelLoad(request, callContext(context)),
+    repositoryModelUnload: (request, context) =>
+      backend.repositoryModelUnload(request, callContext(context)),
+    systemSharedMemoryStatus: (request, context) =>
+      backend.systemSharedMemoryStatus(request, callContext(context)),
+    systemSharedMemoryRegister: (request, context) =>
+      backend.systemSharedMemoryRegister(request, callContext(context)),
+    systemSharedMemoryUnregister: (request, context) =>
+      backend.systemSharedMemoryUnregister(request, callContext(context)),
+    cudaSharedMemoryStatus: (request, context) =>
+      backend.cudaSharedMemoryStatus(request, callContext(context)),
+    cudaSharedMemoryRegister: (request, context) =>
+      backend.cudaSharedMemoryRegister(request, callContext(context)),
+    cudaSharedMemoryUnregister: (request, context) =>
+      backend.cudaSharedMemoryUnregister(request, callContext(context)),
+    traceSetting: (request, context) => backend.traceSetting(request, callContext(context)),
+    logSettings: (request, context) => backend.logSettings(request, callContext(context)),
+  });
+}
+
+function callContext({ signal, values, requestHeader }: HandlerContext): CallContext {
+  return { signal, peer: values.get(peerKey), requestHeader };
+}
