@@ -52,6 +52,7 @@ export const registry = {
   QUEUE_FULL: { code: Code.Unavailable, http: 503 },
   SERVER_DRAINING: { code: Code.Unavailable, http: 503 },
   WORKER_LOST: { code: Code.Unavailable, http: 503 },
+  METHOD_UNKNOWN: { code: Code.Unimplemented, http: 501 },
   RPC_UNSUPPORTED: { code: Code.Unimplemented, http: 501 },
   DEADLINE_EXCEEDED: { code: Code.DeadlineExceeded, http: 504 },
   CALL_CANCELLED: { code: Code.Canceled, http: 499 },
@@ -62,6 +63,7 @@ export const registry = {
   LISTEN_FAILED: { code: Code.Unavailable, http: 500 },
   CONTENT_ENCODING_UNSUPPORTED: { code: Code.Unimplemented, http: 415 },
   SERVICE_UNKNOWN: { code: Code.NotFound, http: 404 },
+  WATCH_LIMIT: { code: Code.ResourceExhausted, http: 429 },
   // Start-up
   SETTING_INVALID: { code: Code.InvalidArgument, http: 400 },
 } as const;

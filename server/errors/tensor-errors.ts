@@ -93,3 +93,17 @@ export function contentsFieldMismatch(
     { tensor, datatype, givenField: given, expectedField: expected },
   );
 }
+
+/** Nested JSON data whose nesting is not that of the shape. */
+export function shapeMismatchedNesting(
+  tensor: string,
+  axis: number,
+  given: number,
+  shape: readonly number[],
+): TensorwireError {
+  return new TensorwireError(
+    "SHAPE_MISMATCH",
+    `tensor "${tensor}": the data has ${given} elements at dimension ${axis}, the shape is [${shape.join(",")}]; nest the data as the shape, or send it flat`,
+    { tensor, dimension: `${axis}`, givenElements: `${given}` },
+  );
+}

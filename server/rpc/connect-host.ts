@@ -1,9 +1,9 @@
 import { type ConnectRouter, createConnectRouter, type Interceptor } from "@connectrpc/connect";
-import type { UniversalHandlerFn, UniversalServerRequest } from "@connectrpc/connect/protocol";
+import type { UniversalHandlerFn } from "@connectrpc/connect/protocol";
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
-import type { TensorwireError } from "../errors/tensorwire-error.ts";
+import { TensorwireError } from "../errors/tensorwire-error.ts";
 import { createErrorInterceptor } from "./connect-errors.ts";
-import { unknownRpc } from "./unknown-rpc.ts";
+import { refusedRpc } from "./refused-rpc.ts";
 
 /** Largest message that Connect can be told of: answers of this size and above would be compressed. */
 const neverCompressBytes = 0xffffffff;
@@ -44,10 +44,10 @@ export function createConnectHost(options: ConnectHostOptions): UniversalHandler
   return (request) => {
     const path = pathOf(request.url);
     const handler = handlers.get(path);
-    if (!handler)
-      return isRpc(request)
-        ? Promise.resolve(unknownRpc(request, path))
-        : options.fallback(request);
+    if (!handler) {
+      const refused = refusedRpc(request.header, unknownMethod(path));
+      return refused ? Promise.resolve(refused) : options.fallback(request);
+    }
     return handler(request);
   };
 }
@@ -60,11 +60,10 @@ export function pathOf(url: string): string {
   return end === -1 ? url.slice(start) : url.slice(start, end);
 }
 
-function isRpc({ header }: UniversalServerRequest): boolean {
-  const type = header.get("content-type") ?? "";
-  return (
-    type.startsWith("application/grpc") ||
-    type.startsWith("application/connect+") ||
-    header.has("connect-protocol-version")
+function unknownMethod(path: string): TensorwireError {
+  return new TensorwireError(
+    "METHOD_UNKNOWN",
+    `${path} is not served; reflection lists the services that are`,
+    { path },
   );
 }

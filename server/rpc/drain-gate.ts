@@ -1,0 +1,101 @@
+import type { UniversalHandlerFn, UniversalServerResponse } from "@connectrpc/connect/protocol";
+import { TensorwireError } from "../errors/tensorwire-error.ts";
+import { pathOf } from "./connect-host.ts";
+import { refusedRpc } from "./refused-rpc.ts";
+import { errorResponse } from "./rest/rest-error.ts";
+
+/** Counts calls in flight, and refuses new ones once it is closed. */
+export interface DrainGate {
+  wrap(handler: UniversalHandlerFn): UniversalHandlerFn;
+  /** From now on calls are answered UNAVAILABLE; probes and metrics still are answered. */
+  close(): void;
+  /** Resolves when no call is in flight. */
+  idle(): Promise<void>;
+}
+
+/** Makes an open gate. */
+export function createDrainGate(): DrainGate {
+  let open = true;
+  let inFlight = 0;
+  let onIdle: (() => void) | undefined;
+  const leave = (): void => {
+    inFlight--;
+    if (inFlight === 0) onIdle?.();
+  };
+  return {
+    wrap: (handler) => async (request) => {
+      const path = pathOf(request.url);
+      if (isProbe(path)) return handler(request);
+      if (!open) return refuse(request.header, path);
+      inFlight++;
+      let response: UniversalServerResponse;
+      try {
+        response = await handler(request);
+      } catch (error) {
+        leave();
+        throw error;
+      }
+      if (!response.body) {
+        leave();
+        return response;
+      }
+      return { ...response, body: leaving(response.body, leave) };
+    },
+    close() {
+      open = false;
+    },
+    async idle() {
+      if (inFlight > 0) await new Promise<void>((resolve) => (onIdle = resolve));
+    },
+  };
+}
+
+/** Passes a body on and leaves when it ends, fails, or is given up by its reader. */
+function leaving(body: AsyncIterable<Uint8Array>, leave: () => void): AsyncIterable<Uint8Array> {
+  const iterator = body[Symbol.asyncIterator]();
+  let left = false;
+  const leaveOnce = (): void => {
+    if (!left) leave();
+    left = true;
+  };
+  return {
+    [Symbol.asyncIterator]: () => ({
+      async next() {
+        try {
+          const next = await iterator.next();
+          if (next.done) leaveOnce();
+          return next;
+        } catch (error) {
+          leaveOnce();
+          throw error;
+        }
+      },
+      async return() {
+        leaveOnce();
+        await iterator.return?.();
+        return { done: true, value: undefined };
+      },
+    }),
+  };
+}
+
+function isProbe(path: string): boolean {
+  return (
+    path.startsWith("/health/") ||
+    path.startsWith("/v2/health/") ||
+    path === "/metrics" ||
+    path.startsWith("/grpc.health.v1.Health/")
+  );
+}
+
+function refuse(header: Headers, path: string): UniversalServerResponse {
+  const error = new TensorwireError(
+    "SERVER_DRAINING",
+    "the server is stopping and takes no new calls; call another one",
+    { retryAfterMs: "0" },
+  );
+  return (
+    refusedRpc(header, error) ??
+    errorResponse(error, path === "" ? undefined : { connection: "close" })
+  );
+}
