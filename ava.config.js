@@ -1,6 +1,6 @@
 export default {
   files: ["test/**/*.test.ts", "!test/interop/**", "!test/conformance/**"],
-  extensions: { ts: "module" },
+  extensions: ["ts"],
   workerThreads: false,
   timeout: "2m",
 };

@@ -1,4 +1,8 @@
 import type { Settings } from "../config/setting.ts";
+import type { Program } from "./program.ts";
+
+/** A command line and what it does. */
+export type Example = readonly [command: string, meaning: string];
 
 /** A command of the program. */
 export interface Command {
@@ -7,15 +11,16 @@ export interface Command {
   readonly summary: string;
   /** Arguments as usage shows them: `<model-repository>...`. */
   readonly usage: string;
-  /** Some sentences on what it does. */
-  readonly description: string;
-  readonly examples: readonly (readonly [command: string, meaning: string])[];
+  /** What it does, a paragraph each. */
+  readonly description: readonly string[];
+  readonly examples: readonly Example[];
   readonly settings: Settings;
   /**
    * Does the work.
    *
+   * @param argv - arguments behind the command's name
    * @returns the exit code
-   * @throws TensorwireError printed as one sentence; `SETTING_INVALID` exits with 2
+   * @throws TensorwireError printed as it is; its reason decides the exit code
    */
-  readonly run: (argv: readonly string[]) => Promise<number>;
+  run(argv: readonly string[], program: Program): Promise<number>;
 }

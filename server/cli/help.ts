@@ -1,130 +1,125 @@
+import { styleText } from "node:util";
+import { environmentName } from "../config/environment-name.ts";
 import { defaultText } from "../config/parse-value.ts";
-import { environmentName } from "../config/resolve-settings.ts";
-import type { Setting, Settings } from "../config/setting.ts";
-import type { Command } from "./command.ts";
-import { textTable, wrapText } from "./text-table.ts";
+import { placeholderOf } from "../config/placeholder.ts";
+import type { Setting } from "../config/setting.ts";
+import { settingGroups } from "../config/setting-groups.ts";
+import { exitCodeMeanings } from "../lifecycle/exit-codes.ts";
+import type { Command, Example } from "./command.ts";
+import type { TextSink } from "./program.ts";
+import { definitionList, wrapText } from "./text-layout.ts";
 
+const minWidth = 80;
 const maxWidth = 100;
-const helpIndent = " ".repeat(6);
+const settingIndent = " ".repeat(6);
 
-/** Meaning of the exit codes. */
-export const exitCodeRows: readonly (readonly [string, string])[] = [
-  ["0", "done; for serve: stopped by a signal, and every call in flight ended"],
-  ["1", "the call or the work failed"],
-  ["2", "wrong usage: an unknown command or setting, or an impossible value"],
-  ["3", "serve could not listen"],
-  ["4", "the model repository cannot be read, or a model failed under --exit-on-error"],
-  ["5", "calls were still in flight when --drain-timeout passed"],
-  ["130, 143", "a second SIGINT or SIGTERM"],
-];
+/** How help is laid out. */
+export type HelpLayout = Pick<TextSink, "columns" | "color">;
 
 /** Help of the program as a whole. */
-export function programHelp(commands: readonly Command[]): string {
-  return [
-    "tensorwire serves ONNX models over gRPC, gRPC-Web, Connect and REST on one port.",
+export function programHelp(commands: readonly Command[], layout: HelpLayout): string {
+  const width = widthOf(layout);
+  const heading = headingOf(layout);
+  const rows = commands.map(({ name, summary }) => [name, summary] as const);
+  return join([
+    "Tensorwire serves ONNX models over gRPC, gRPC-Web, Connect and REST on one port.",
     "",
-    "Usage: tensorwire <command> [arguments]",
+    heading("Usage"),
+    "  tensorwire <command> [arguments] [settings]",
     "",
-    "Commands:",
-    textTable(
+    heading("Commands"),
+    ...definitionList(
       [
-        ...commands.map(({ name, summary }) => [name, summary]),
-        ["help <command>", "what a command does and takes"],
+        ...rows,
+        ["version", "print the version; the same as --version"],
+        ["help", "print this, or with the name of a command what it does and takes"],
       ],
-      "  ",
-    ),
-    "",
-    "Start here:",
-    textTable(
-      [
-        ["tensorwire serve ./models", "serve a folder of models"],
-        ["tensorwire models", "what is served, and whether it is ready"],
-        ["tensorwire infer iris --input input=5.1,3.5,1.4,0.2", "call a model"],
-      ],
-      "  ",
-    ),
-    "",
-    "Exit codes:",
-    textTable(exitCodeRows, "  "),
-    "",
-  ].join("\n");
-}
-
-/** Help of a command. */
-export function commandHelp(command: Command, columns: number): string {
-  const width = Math.min(Math.max(columns, 60), maxWidth);
-  const lines = [
-    `Usage: tensorwire ${command.name} ${command.usage} [settings]`,
-    "",
-    ...command.description.split("\n").flatMap((paragraph) => wrapText(paragraph, width)),
-    "",
-    "Examples:",
-    ...command.examples.flatMap(([example, meaning]) => [
-      `  ${example}`,
-      `${helpIndent}${meaning}`,
-    ]),
-  ];
-  for (const [group, settings] of groups(command.settings)) {
-    lines.push("", `${group}:`);
-    for (const [flag, setting] of settings) {
-      lines.push(`  ${flagText(flag, setting)}`);
-      lines.push(
-        ...wrapText(setting.help + suffix(setting), width - helpIndent.length).map(
-          (line) => helpIndent + line,
-        ),
-      );
-    }
-  }
-  const [example = ""] = Object.keys(command.settings);
-  lines.push(
-    "",
-    ...wrapText(
-      `Every setting is also an environment variable (--${example} is ${environmentName(example)}) and, where there is --config, a key of that file. A flag counts before a variable, a variable before the file.`,
       width,
     ),
     "",
-  );
-  return lines.join("\n");
+    heading("Examples"),
+    ...exampleLines([
+      ["tensorwire serve ./models", "serve a folder of models on http://127.0.0.1:8080"],
+      ["tensorwire models", "what is served there, and what its inputs and outputs are"],
+      ["tensorwire infer iris --input input=5.1,3.5,1.4,0.2", "call one of the models"],
+    ]),
+    "",
+    heading("Settings"),
+    ...wrapText(
+      "Every setting is a flag, an environment variable and a key of a settings file. `tensorwire help serve` lists those of serve with their defaults.",
+      width - 2,
+    ).map((line) => `  ${line}`),
+    "",
+    heading("Exit codes"),
+    ...definitionList(exitCodeMeanings, width),
+  ]);
 }
 
-function groups(settings: Settings): Map<string, [string, Setting][]> {
-  const grouped = new Map<string, [string, Setting][]>();
-  for (const [flag, setting] of Object.entries(settings)) {
-    const group = grouped.get(setting.group) ?? [];
-    group.push([flag, setting]);
-    grouped.set(setting.group, group);
+/** Help of a command. */
+export function commandHelp(command: Command, layout: HelpLayout): string {
+  const width = widthOf(layout);
+  const heading = headingOf(layout);
+  const lines = [
+    `tensorwire ${command.name}: ${command.summary}`,
+    "",
+    heading("Usage"),
+    `  tensorwire ${command.name} ${command.usage} [settings]`,
+    "",
+    ...command.description.flatMap((paragraph) => wrapText(paragraph, width)),
+    "",
+    heading("Examples"),
+    ...exampleLines(command.examples),
+  ];
+  for (const [group, settings] of settingGroups(command.settings)) {
+    lines.push("", heading(group));
+    for (const [flag, setting] of settings) lines.push(...settingLines(flag, setting, width));
   }
-  return grouped;
+  const note =
+    "config" in command.settings
+      ? "A flag counts before its environment variable, that before the file of --config, and that before the default."
+      : "A flag counts before its environment variable.";
+  lines.push("", ...wrapText(note, width));
+  lines.push("", heading("Exit codes"), ...definitionList(exitCodeMeanings, width));
+  return join(lines);
 }
 
-function flagText(flag: string, setting: Setting): string {
-  return setting.kind === "boolean"
-    ? `--${setting.default ? "no-" : ""}${flag}`
-    : `--${flag} ${placeholder(setting)}`;
+/** A setting as its flag is written: `--port NUMBER`, `--no-banner`. */
+export function flagText(flag: string, setting: Setting): string {
+  if (setting.kind === "boolean") return `--${setting.default ? "no-" : ""}${flag}`;
+  return `--${flag} ${placeholderOf(setting)}`;
 }
 
-/** What stands behind a flag in help and reference. */
-export function placeholder(setting: Setting): string {
-  switch (setting.kind) {
-    case "choice":
-      return setting.choices.join("|");
-    case "integer":
-      return "N";
-    case "duration":
-      return "TIME";
-    case "bytes":
-      return "SIZE";
-    case "path":
-      return "PATH";
-    case "list":
-      return "A,B,...";
-    case "text":
-    case "boolean":
-      return "TEXT";
-  }
+function settingLines(flag: string, setting: Setting, width: number): string[] {
+  const fallback = setting.kind === "boolean" ? "" : defaultText(setting);
+  const aliases = [...(setting.aliases ?? [])].map((alias) => `--${alias}`).join(", ");
+  const facts = [
+    fallback === "" ? "" : `Default ${fallback}.`,
+    aliases === "" ? "" : `Also ${aliases}.`,
+    `[${environmentName(flag)}]`,
+  ].filter((fact) => fact !== "");
+  return [
+    `  ${flagText(flag, setting)}`,
+    ...wrapText(`${setting.help}. ${facts.join(" ")}`, width - settingIndent.length).map(
+      (line) => settingIndent + line,
+    ),
+  ];
 }
 
-function suffix(setting: Setting): string {
-  const text = setting.kind === "boolean" ? "" : defaultText(setting);
-  return text === "" ? "." : `. Default ${text}.`;
+function exampleLines(examples: readonly Example[]): string[] {
+  return examples.flatMap(([command, meaning]) => [
+    `  ${command}`,
+    `${settingIndent}${meaning}`,
+  ]);
+}
+
+function widthOf({ columns }: HelpLayout): number {
+  return Math.min(Math.max(columns, minWidth), maxWidth);
+}
+
+function headingOf({ color }: HelpLayout): (text: string) => string {
+  return (text) => (color ? styleText("bold", text, { validateStream: false }) : text);
+}
+
+function join(lines: readonly string[]): string {
+  return `${lines.join("\n")}\n`;
 }

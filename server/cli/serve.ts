@@ -1,45 +1,37 @@
-import { readFileSync } from "node:fs";
-import { readFile } from "node:fs/promises";
-import type { UniversalHandlerFn } from "@connectrpc/connect/protocol";
-import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
-import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
+import { collectDefaultMetrics, Registry } from "prom-client";
 import { GRPCInferenceService } from "../../gen/inference/grpc_service_pb.ts";
 import { resolveSettings } from "../config/resolve-settings.ts";
 import { serveSettings } from "../config/serve-settings.ts";
-import type { SettingValues } from "../config/setting.ts";
+import { allFlags } from "../config/settings-by-command.ts";
 import { messageOf } from "../errors/from-unknown.ts";
-import { TensorwireError } from "../errors/tensorwire-error.ts";
-import { exitCodes, Lifecycle } from "../lifecycle/lifecycle.ts";
+import { type ExitCode, exitCodes } from "../lifecycle/exit-codes.ts";
+import { createLifecycle } from "../lifecycle/lifecycle.ts";
+import { connectProcess } from "../lifecycle/process-events.ts";
 import type { Log } from "../observability/log.ts";
 import { createLogger } from "../observability/logger.ts";
 import { createPredictor, type Predictor } from "../predictor/predictor.ts";
-import { createCallMetrics } from "../rpc/call-metrics.ts";
-import { createConnectHost, pathOf } from "../rpc/connect-host.ts";
-import { withCors } from "../rpc/cors.ts";
-import { createDrainGate, type DrainGate } from "../rpc/drain-gate.ts";
+import { createDrainGate } from "../rpc/drain-gate.ts";
 import { HealthRegistry } from "../rpc/health-registry.ts";
-import { registerHealthService } from "../rpc/health-service.ts";
-import { registerInferenceService } from "../rpc/inference-connect-service.ts";
-import { registerReflectionServices } from "../rpc/reflection-service.ts";
-import { errorResponse } from "../rpc/rest/rest-error.ts";
-import { createRestHandler } from "../rpc/rest/rest-handler.ts";
-import { createStaticFiles, type StaticFiles } from "../rpc/static-files.ts";
-import { listenWire } from "../wire/listen.ts";
-import type { WireServer } from "../wire/wire-server.ts";
-import { clientSettings } from "./client-settings.ts";
 import type { Command } from "./command.ts";
 import { packageVersion } from "./package-version.ts";
-import { serveBanner } from "./serve-banner.ts";
+import type { Program } from "./program.ts";
+import { createServeHandler } from "./serve-handler.ts";
+import { listenAll, registerWireMetrics, urlOf } from "./serve-listen.ts";
+import { checkServeValues, type ServeValues } from "./serve-values.ts";
+import { startScreen } from "./start-screen.ts";
 
-type Values = SettingValues<typeof serveSettings>;
+/** Time for calls in flight to end after an error that nothing handled, in ms. */
+const fatalDrainTimeoutMs = 5_000;
 
 /** `tensorwire serve`. */
 export const serveCommand: Command = {
   name: "serve",
   summary: "serve models over gRPC, gRPC-Web, Connect and REST",
   usage: "<model-repository>...",
-  description:
-    "Serves ONNX models. A model repository is a folder of <model>/<version>/model.onnx, each with an optional config.pbtxt and label files; or a folder that holds model.onnx; or an .onnx file. Without config.pbtxt, inputs, outputs, datatypes and shapes come from the model.\nA model that fails to load does not stop the others; the start-up screen, the log and RepositoryIndex say why it failed.",
+  description: [
+    "Serves ONNX models. A model repository is a folder of <model>/<version>/model.onnx, each model with an optional config.pbtxt and label files; or a folder that holds model.onnx; or an .onnx file. Without config.pbtxt, inputs, outputs, datatypes and shapes come from the model.",
+    "A model that fails to load does not stop the others; the start-up screen, the log and RepositoryIndex say why it failed.",
+  ],
   examples: [
     ["tensorwire serve ./models", "every model of a folder on http://127.0.0.1:8080"],
     ["tensorwire serve digits.onnx --port 9000", "one model file"],
@@ -56,16 +48,17 @@ export const serveCommand: Command = {
   run: serve,
 };
 
-async function serve(argv: readonly string[]): Promise<number> {
+async function serve(argv: readonly string[], program: Program): Promise<number> {
   const begun = performance.now();
+  const { env, readFile, stdout, events } = program;
   const { values, positionals } = resolveSettings(serveSettings, {
     argv,
-    env: process.env,
-    readFile: (path) => readFileSync(path, "utf8"),
-    foreign: Object.keys(clientSettings),
+    env,
+    readFile,
+    foreign: allFlags,
   });
-  const repositories = [...positionals, ...values["model-repository"]];
-  checkSettings(values, repositories);
+  const repositories = positionals.length > 0 ? positionals : values["model-repository"];
+  checkServeValues(values, repositories);
   const version = packageVersion();
   const log = createLogger(values["log-level"], values["log-format"]);
   if (values["allow-remote-control"]) {
@@ -92,13 +85,27 @@ async function serve(argv: readonly string[]): Promise<number> {
   });
 
   const health = new HealthRegistry();
-  let ready = false;
+  const gate = createDrainGate();
   const updateHealth = (): void => {
     if (health.closed) return;
-    const serving = ready && predictor.isReady();
-    health.set("", serving);
-    health.set(GRPCInferenceService.typeName, serving);
+    health.set("", isReady());
+    health.set(GRPCInferenceService.typeName, isReady());
   };
+  const lifecycle = createLifecycle({
+    drainDelayMs: values["drain-delay"],
+    drainTimeoutMs: values["drain-timeout"],
+    fatalDrainTimeoutMs,
+    onState: ({ kind }) => {
+      if (kind === "ready") updateHealth();
+      else if (kind === "leaving") health.close();
+    },
+    after: (ms, action) => {
+      const timer = setTimeout(action, ms);
+      return () => clearTimeout(timer);
+    },
+    log,
+  });
+  const isReady = (): boolean => lifecycle.state.kind === "ready" && predictor.isReady();
   predictor.onReadiness((model, serving) => {
     if (health.closed) return;
     health.set(model, serving);
@@ -106,235 +113,76 @@ async function serve(argv: readonly string[]): Promise<number> {
   });
   updateHealth();
 
-  const gate = createDrainGate();
-  const handler = await createHandler(
-    values,
+  const handler = await createServeHandler(values, {
     predictor,
     health,
     gate,
     registry,
+    probes: { isStarted: () => lifecycle.state.kind !== "starting", isReady },
     log,
-    () => ready && predictor.isReady(),
-  );
+  });
   // Listening comes first, so that liveness and start-up probes are answered while models load.
-  const wire = await listen(values, handler, log);
-  registerWireMetrics(registry, wire);
+  const wires = await listenAll(values, handler, log);
+  registerWireMetrics(registry, wires);
 
-  return await new Promise<number>((resolve) => {
-    const lifecycle = new Lifecycle({
-      drainDelayMs: values["drain-delay"],
-      drainTimeoutMs: values["drain-timeout"],
-      onState: ({ kind }) => {
-        ready = kind === "ready";
-        if (kind === "ready") updateHealth();
-        else if (kind === "leaving") health.close();
-      },
-      drain: async () => {
-        gate.close();
-        await gate.idle();
-        await wire.drain();
-      },
-      close: async () => {
-        await wire.destroy();
-        await predictor.close();
-      },
-      exit: resolve,
-      after: (ms, action) => {
-        const timer = setTimeout(action, ms);
-        return () => clearTimeout(timer);
-      },
-      log,
-    });
-    process.on("SIGTERM", () => lifecycle.onSignal("SIGTERM", 143));
-    process.on("SIGINT", () => lifecycle.onSignal("SIGINT", 130));
-    process.on("uncaughtException", (error) => lifecycle.onFatal(error));
-    process.on("unhandledRejection", (error) => lifecycle.onFatal(error));
-
-    predictor.start().then(
-      () => {
-        const failed = predictor.index().some(({ state }) => state.kind === "failed");
-        if (failed && values["exit-on-error"]) {
-          log.error({}, "a model failed to load, and --exit-on-error is set");
-          resolve(exitCodes.models);
-          return;
-        }
-        lifecycle.ready();
-        if (values.banner) printBanner(values, version, wire, predictor, performance.now() - begun);
-        else log.info({ address: addressOf(values, wire) }, "serving");
-      },
-      (error: unknown) => {
-        log.error({ why: messageOf(error) }, "the models could not be loaded");
-        resolve(exitCodes.models);
-      },
-    );
-  });
-}
-
-function checkSettings(values: Values, repositories: readonly string[]): void {
-  const problems: string[] = [];
-  if (repositories.length === 0)
-    problems.push(
-      "no model repository is given; name a folder or an .onnx file: tensorwire serve ./models",
-    );
-  if ((values["tls-cert"] === undefined) !== (values["tls-key"] === undefined))
-    problems.push("--tls-cert and --tls-key belong together; one of them is missing");
-  if (values["tls-client-ca"] !== undefined && values["tls-cert"] === undefined)
-    problems.push("--tls-client-ca needs --tls-cert and --tls-key");
-  if (values["load-model"].length > 0 && values["model-control-mode"] !== "explicit") {
-    problems.push("--load-model means something in --model-control-mode explicit only");
-  }
-  if (problems.length > 0) throw new TensorwireError("SETTING_INVALID", problems.join("\n"));
-}
-
-async function createHandler(
-  values: Values,
-  predictor: Predictor,
-  health: HealthRegistry,
-  gate: DrainGate,
-  registry: Registry,
-  log: Log,
-  isReady: () => boolean,
-): Promise<UniversalHandlerFn> {
-  const onInternalError = (error: TensorwireError, where: string): void => {
-    log.error({ err: error.cause, where }, "a call failed for a reason that is ours");
-  };
-  const rest = createRestHandler({
-    backend: predictor.backend,
-    probes: { isStarted: predictor.isReady, isReady },
-    metrics: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
-    maxBodyBytes: values["max-message-size"],
-    onInternalError,
-  });
-  const files = await openStaticFiles(values["static-dir"]);
-  const handler = createConnectHost({
-    routes(router) {
-      registerInferenceService(router, predictor.backend);
-      registerHealthService(router, health);
-      registerReflectionServices(router, [GRPCInferenceService, Health]);
-    },
-    maxMessageBytes: values["max-message-size"],
-    maxTimeoutMs: values["max-timeout"],
-    interceptors: [createCallMetrics(registry)],
-    onInternalError,
-    async fallback(request) {
-      const response = (await rest(request)) ?? (await files?.(request));
-      if (response) return response;
-      const path = pathOf(request.url);
-      return errorResponse(
-        new TensorwireError(
-          "ROUTE_NOT_FOUND",
-          `${request.method} ${path} is not served; docs/rest.md lists what is`,
-          { path },
-        ),
-      );
+  lifecycle.onDrain({
+    name: "calls in flight",
+    async run() {
+      gate.close();
+      await gate.idle();
     },
   });
-  return withCors(values["cors-origins"], gate.wrap(handler));
-}
+  lifecycle.onDrain({
+    name: "connections",
+    run: async () => void (await Promise.all(wires.map((wire) => wire.drain()))),
+  });
+  lifecycle.onDrain({ name: "models", run: () => predictor.close() });
+  const disconnect = connectProcess(lifecycle, events);
 
-async function openStaticFiles(folder: string | undefined): Promise<StaticFiles | undefined> {
-  if (folder === undefined) return undefined;
-  try {
-    return await createStaticFiles(folder);
-  } catch (error) {
-    throw new TensorwireError(
-      "SETTING_INVALID",
-      `flag --static-dir: ${messageOf(error)}`,
-      {},
-      { cause: error },
-    );
-  }
-}
-
-async function listen(values: Values, handler: UniversalHandlerFn, log: Log): Promise<WireServer> {
-  const { "tls-cert": cert, "tls-key": key, "tls-client-ca": clientCa } = values;
-  const pem = async (flag: string, path: string): Promise<Buffer> => {
-    try {
-      return await readFile(path);
-    } catch (error) {
-      throw new TensorwireError(
-        "SETTING_INVALID",
-        `flag --${flag}: ${messageOf(error)}`,
-        {},
-        { cause: error },
+  const started = loadModels(predictor, values, log).then((exitCode) => {
+    if (exitCode !== undefined) return exitCode;
+    if (lifecycle.state.kind !== "starting") return lifecycle.stopped;
+    lifecycle.ready();
+    const [first, ...others] = wires.map((wire) => urlOf(values, wire));
+    const startMs = Math.round(performance.now() - begun);
+    log.info({ address: first, startMs }, "ready");
+    if (values.banner) {
+      stdout.write(
+        startScreen({
+          version,
+          url: first!,
+          alsoAt: values.unix === undefined ? others : [...others, `unix:${values.unix}`],
+          rows: predictor.index(),
+          startMs,
+          page: values["static-dir"] !== undefined,
+          color: stdout.color,
+        }),
       );
     }
-  };
-  const tls =
-    cert === undefined || key === undefined
-      ? undefined
-      : {
-          cert: await pem("tls-cert", cert),
-          key: await pem("tls-key", key),
-          ...(clientCa === undefined ? {} : { clientCa: await pem("tls-client-ca", clientCa) }),
-        };
-  return listenWire({
-    tcp: { host: values.host, port: values.port },
-    ...(values.unix === undefined ? {} : { unix: { path: values.unix } }),
-    ...(tls ? { tls } : {}),
-    limits: {
-      maxConnections: values["max-connections"],
-      maxConcurrentStreams: values["max-concurrent-streams"],
-      maxHeaderListBytes: 32 * 1024,
-      handshakeTimeoutMs: values["handshake-timeout"],
-      idleTimeoutMs: values["idle-timeout"],
-    },
-    handler,
-    onError: (error, where) => log.debug({ where, why: error.message }, "a connection failed"),
+    return lifecycle.stopped;
   });
+  try {
+    return await Promise.race([started, lifecycle.stopped]);
+  } finally {
+    disconnect();
+    await Promise.all(wires.map((wire) => wire.destroy()));
+  }
 }
 
-function registerWireMetrics(registry: Registry, wire: WireServer): void {
-  const gauge = (name: string, help: string, value: () => number): void => {
-    new Gauge({
-      name,
-      help,
-      registers: [registry],
-      collect() {
-        this.set(value());
-      },
-    });
-  };
-  gauge(
-    "tensorwire_open_connections",
-    "Connections that are open",
-    () => wire.stats.openConnections,
-  );
-  gauge(
-    "tensorwire_open_requests",
-    "HTTP requests and streams that are open",
-    () => wire.stats.openStreams,
-  );
-  gauge(
-    "tensorwire_refused_connections",
-    "Connections refused since the start, by --max-connections or while draining",
-    () => wire.stats.refusedConnections,
-  );
-}
-
-function addressOf(values: Values, wire: WireServer): string {
-  const { host, port } = wire.tcpAddress ?? { host: values.host, port: values.port };
-  // An address that means all of them cannot be called; this machine's own can.
-  const callable =
-    host === "0.0.0.0" || host === "::" ? "localhost" : host.includes(":") ? `[${host}]` : host;
-  return `${values["tls-cert"] === undefined ? "http" : "https"}://${callable}:${port}`;
-}
-
-function printBanner(
-  values: Values,
-  version: string,
-  wire: WireServer,
+/** Loads the models; gives the exit code if the program cannot go on. */
+async function loadModels(
   predictor: Predictor,
-  startMs: number,
-): void {
-  process.stdout.write(
-    serveBanner({
-      version,
-      url: addressOf(values, wire),
-      unixPath: wire.unixPath,
-      rows: predictor.index(),
-      startMs,
-      page: values["static-dir"] !== undefined,
-    }),
-  );
+  values: ServeValues,
+  log: Log,
+): Promise<ExitCode | undefined> {
+  try {
+    await predictor.start();
+  } catch (error) {
+    log.error({ why: messageOf(error) }, "the models could not be loaded");
+    return exitCodes.models;
+  }
+  const failed = predictor.index().some(({ state }) => state.kind === "failed");
+  if (!failed || !values["exit-on-error"]) return undefined;
+  log.error({}, "a model failed to load, and --exit-on-error is set");
+  return exitCodes.models;
 }

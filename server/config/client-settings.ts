@@ -27,7 +27,8 @@ const json = {
 /** Settings of `tensorwire infer`. */
 export const inferSettings = {
   input: {
-    kind: "values",
+    kind: "list",
+    separator: "none",
     group: "Call",
     placeholder: "NAME=VALUE",
     help: "Input tensor; VALUE is @file.json, @file.npy, numbers such as 1,2,3, or JSON such as [[1,2],[3,4]]. Give it again for each input",

@@ -57,6 +57,7 @@ export function parseValue(setting: Setting, text: string): Parsed {
         : { expected: "a size above 0 such as 65536, 64KiB, 64MiB or 1GiB" };
     }
     case "list":
+      if (setting.separator === "none") return { value: [text] };
       return {
         value: text
           .split(",")

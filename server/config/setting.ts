@@ -53,9 +53,11 @@ export interface BytesSetting extends SettingBase {
   readonly default: string;
 }
 
-/** Texts: the flag may be repeated, and a value may hold several, parted by commas. */
+/** Texts: the flag may be repeated, and a value may hold several. */
 export interface ListSetting extends SettingBase {
   readonly kind: "list";
+  /** What parts the texts of one value; `comma` without it. */
+  readonly separator?: "comma" | "none";
 }
 
 /** Declaration of a setting: gives its flag, variable, file key, check, default and help. */

@@ -10,7 +10,7 @@ const secretKeys = ["authorization", "cookie", "password", "token", "apiKey", "s
 
 /** Makes the program's log, which goes to stderr. */
 export function createLogger(
-  level: "debug" | "info" | "warn" | "error",
+  level: "trace" | "debug" | "info" | "warn" | "error",
   format: LogFormat,
 ): Logger {
   const text = format === "text" || (format === "auto" && process.stderr.isTTY);

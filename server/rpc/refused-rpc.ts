@@ -61,7 +61,7 @@ export function refusedRpc(
 function trailerText(refusal: ConnectError): string {
   const trailer = new Headers();
   setTrailerStatus(trailer, refusal);
-  return new TextDecoder().decode(trailerSerialize(trailer).data);
+  return new TextDecoder().decode(trailerSerialize(trailer));
 }
 
 /** HTTP status of a Connect error (https://connectrpc.com/docs/protocol#error-codes). */

@@ -63,7 +63,8 @@ export function failureOfConnection(thrown: unknown): ConnectionFailure | undefi
     if (cutCodes.includes(code)) {
       return {
         processed: "unknown",
-        explain: (target) => `the connection to ${target} ended before the answer: ${error.message}`,
+        explain: (target) =>
+          `the connection to ${target} ended before the answer: ${error.message}`,
       };
     }
     // The fetch standard asks for a TypeError on any network failure, and tells no more.
@@ -89,7 +90,8 @@ function causes(thrown: unknown): Error[] {
   let current = thrown;
   while (current instanceof Error && !chain.includes(current)) {
     chain.push(current);
-    current = current.cause;
+    // A host with several addresses fails with one error for each; the first stands for all.
+    current = current instanceof AggregateError ? current.errors[0] : current.cause;
   }
   return chain;
 }

@@ -10,8 +10,12 @@ import type { WorkerPool } from "./worker-pool.ts";
 /** Where calls may run: in the thread of the sockets, in a worker thread, or as measured. */
 export type Execution = "auto" | "inline" | "worker";
 
-/** Runs measured for each warm-up sample, after one that is not counted. */
-const warmUpRuns = 7;
+/** Bounds of the measurement of one warm-up sample: runs, and time in ms from which on none is added. */
+const maxWarmUpRuns = 50;
+const maxWarmUpMs = 50;
+
+/** Measurements of different models wait for each other: they would measure one another. */
+let measuring: Promise<unknown> = Promise.resolve();
 
 /**
  * An ONNX model. It is opened in a worker thread, so that loading holds up nobody. If warm-up shows
@@ -70,7 +74,12 @@ export class OnnxModel implements EngineModel {
     const [first] = samples;
     if (!first) throw new Error("warm-up needs a sample");
     const { outputs } = await this.#remote.run(first, outputNames);
-    if (this.#execution === "auto") await this.#place(samples, outputNames);
+    if (this.#execution === "auto") {
+      const placed = measuring.then(() => this.#place(samples, outputNames));
+      // The next model is measured whatever became of this one.
+      measuring = placed.catch(() => undefined);
+      await placed;
+    }
     if (this.#execution === "inline") await this.#openInline(Number.POSITIVE_INFINITY);
     return outputs;
   }
@@ -94,20 +103,17 @@ export class OnnxModel implements EngineModel {
   ): Promise<void> {
     const measured: WarmUpSample[] = [];
     for (const inputs of samples) {
-      await this.#remote.run(inputs, outputNames);
-      const inferNs: number[] = [];
-      const totalNs: number[] = [];
-      for (let run = 0; run < warmUpRuns; run++) {
+      // The fastest run is the one that was disturbed least, by other threads and by cold code.
+      let inferNs = Number.POSITIVE_INFINITY;
+      let totalNs = Number.POSITIVE_INFINITY;
+      const begun = performance.now();
+      for (let run = 0; run < maxWarmUpRuns && performance.now() - begun < maxWarmUpMs; run++) {
         const started = performance.now();
         const result = await this.#remote.run(inputs, outputNames);
-        totalNs.push((performance.now() - started) * 1e6);
-        inferNs.push(result.inferNs);
+        totalNs = Math.min(totalNs, (performance.now() - started) * 1e6);
+        inferNs = Math.min(inferNs, result.inferNs);
       }
-      measured.push({
-        bytes: inputBytes(inputs),
-        inferNs: median(inferNs),
-        totalNs: median(totalNs),
-      });
+      measured.push({ bytes: inputBytes(inputs), inferNs, totalNs });
       // A model that is slow on its smallest input is not tried on larger ones.
       if (inlineByteLimit(measured) === 0) break;
     }
@@ -130,9 +136,4 @@ function inputBytes(inputs: readonly Tensor[]): number {
   let total = 0;
   for (const input of inputs) total += tensorByteLength(input);
   return total;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[sorted.length >> 1] ?? 0;
 }

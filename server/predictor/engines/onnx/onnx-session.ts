@@ -52,7 +52,8 @@ export class OnnxSession {
       intraOpNumThreads: options.intraOpThreads,
       interOpNumThreads: 1,
       executionProviders: ["cpu"],
-      logSeverityLevel: 3,
+      // What fails is answered to the caller and logged by us; the runtime would print it again.
+      logSeverityLevel: 4,
       // Spinning threads would take the cores from the event loop between calls.
       extra: { session: { intra_op: { allow_spinning: "0" }, inter_op: { allow_spinning: "0" } } },
     };

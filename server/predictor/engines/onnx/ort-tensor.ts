@@ -41,6 +41,13 @@ export function toOrtTensor(tensor: Tensor): OrtTensor {
   if (tensor.datatype === "BF16")
     return new OrtTensor("float32", widenBf16(tensor.bytes), tensor.shape);
   const data = viewTypedArray(tensor.name, tensor.datatype, tensor.bytes, tensor.shape);
+  if (tensor.datatype === "FP16") {
+    // The constructor turns the patterns into a Float16Array where there is one, which the native
+    // binding takes for empty; it reads a Uint16Array well.
+    return Object.assign(new OrtTensor("uint16", data as Uint16Array, tensor.shape), {
+      type: "float16",
+    }) as OrtTensor;
+  }
   // The constructor's overloads name one typed array a datatype; the union is checked above.
   return new OrtTensor(ortTypes[tensor.datatype], data as Float32Array, tensor.shape) as OrtTensor;
 }

@@ -1,4 +1,4 @@
-/** Medians measured with one input in a worker thread. */
+/** The least times measured with one input in a worker thread. */
 export interface WarmUpSample {
   /** Size of the input contents. */
   readonly bytes: number;

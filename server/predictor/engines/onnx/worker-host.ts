@@ -51,6 +51,7 @@ export class WorkerHost {
   readonly #pending = new Map<number, Pending>();
   readonly #sessions = new Map<number, OnnxSessionOptions>();
   readonly #ready = new Set<number>();
+  #onRestarted: (() => void)[] = [];
   readonly #log: Log;
 
   constructor(log: Log) {
@@ -78,7 +79,17 @@ export class WorkerHost {
     }
   }
 
-  /** Ends the thread; calls under way fail with `WORKER_LOST`. */
+  /** Resolves when a thread that ended is back with all its sessions. */
+  onceRestarted(): Promise<void> {
+    return new Promise((resolve) => this.#onRestarted.push(resolve));
+  }
+
+  /** Ends the thread as a crash would: calls under way fail, and it is started again. */
+  async terminateThread(): Promise<void> {
+    await this.#worker?.terminate();
+  }
+
+  /** Ends the thread for good; calls under way fail with `WORKER_LOST`. */
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#restartTimer);
@@ -119,16 +130,17 @@ export class WorkerHost {
   ): Promise<WorkerAnswer> {
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
+      const thread = this.#thread();
+      // A thread that waits for calls does not keep the process alive; one that works does.
+      if (this.#pending.size === 0) thread.ref();
       this.#pending.set(id, { model, resolve, reject });
-      this.#thread().postMessage({ kind, id, ...body }, transfer);
+      thread.postMessage({ kind, id, ...body }, transfer);
     });
   }
 
   #thread(): Worker {
     if (this.#worker) return this.#worker;
     const worker = new Worker(entry, { name: "tensorwire-model" });
-    // A worker that waits for calls does not keep the process alive; the listener does.
-    worker.unref();
     worker.on("message", (answer: WorkerAnswer) => this.#onAnswer(answer));
     worker.on("error", (error) => this.#log.error({ err: error }, "a model worker thread failed"));
     worker.on("exit", (code) => this.#onExit(code));
@@ -140,6 +152,7 @@ export class WorkerHost {
     const pending = this.#pending.get(answer.id);
     if (!pending) return;
     this.#pending.delete(answer.id);
+    if (this.#pending.size === 0) this.#worker?.unref();
     if (answer.kind === "failed") pending.reject(fromPortable(answer.error));
     else pending.resolve(answer);
   }
@@ -155,7 +168,6 @@ export class WorkerHost {
       "a model worker thread ended; it is started again",
     );
     this.#restartTimer = setTimeout(() => void this.#restart(), this.#restartMs);
-    this.#restartTimer.unref();
     this.#restartMs = Math.min(this.#restartMs * 2, lastRestartMs);
   }
 
@@ -174,5 +186,8 @@ export class WorkerHost {
       }
     }
     this.#restartMs = firstRestartMs;
+    const listeners = this.#onRestarted;
+    this.#onRestarted = [];
+    for (const listener of listeners) listener();
   }
 }

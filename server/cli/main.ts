@@ -1,0 +1,35 @@
+import { readFileSync } from "node:fs";
+import { dispatch } from "./dispatch.ts";
+import { inferCommand } from "./infer.ts";
+import { modelsCommand } from "./models.ts";
+import type { TextSink } from "./program.ts";
+import { serveCommand } from "./serve.ts";
+
+/** Width of what is no terminal. */
+const defaultColumns = 80;
+
+function sinkOf(stream: NodeJS.WriteStream): TextSink {
+  // A reader that has seen enough, such as `head`, is no failure.
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+  });
+  return {
+    write: (text) => void stream.write(text),
+    columns: stream.columns ?? defaultColumns,
+    color: stream.isTTY === true && !process.env.NO_COLOR,
+  };
+}
+
+const exitCode = await dispatch(
+  [serveCommand, inferCommand, modelsCommand],
+  process.argv.slice(2),
+  {
+    env: process.env,
+    readFile: (path) => readFileSync(path, "utf8"),
+    stdout: sinkOf(process.stdout),
+    stderr: sinkOf(process.stderr),
+    events: process,
+  },
+);
+// Worker threads and open connections would keep the program up after a failed start.
+process.exit(exitCode);

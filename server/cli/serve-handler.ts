@@ -1,0 +1,97 @@
+import type { UniversalHandlerFn } from "@connectrpc/connect/protocol";
+import type { Registry } from "prom-client";
+import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
+import { GRPCInferenceService } from "../../gen/inference/grpc_service_pb.ts";
+import { messageOf } from "../errors/from-unknown.ts";
+import { TensorwireError } from "../errors/tensorwire-error.ts";
+import type { Log } from "../observability/log.ts";
+import type { Predictor } from "../predictor/predictor.ts";
+import { createCallMetrics } from "../rpc/call-metrics.ts";
+import { createConnectHost, pathOf } from "../rpc/connect-host.ts";
+import { withCors } from "../rpc/cors.ts";
+import type { DrainGate } from "../rpc/drain-gate.ts";
+import type { HealthRegistry } from "../rpc/health-registry.ts";
+import { registerHealthService } from "../rpc/health-service.ts";
+import type { InferenceBackend } from "../rpc/inference-backend.ts";
+import { registerInferenceService } from "../rpc/inference-connect-service.ts";
+import { registerReflectionServices } from "../rpc/reflection-service.ts";
+import { errorResponse } from "../rpc/rest/rest-error.ts";
+import { createRestHandler, type RestOptions } from "../rpc/rest/rest-handler.ts";
+import { createStaticFiles, type StaticFiles } from "../rpc/static-files.ts";
+import type { ServeValues } from "./serve-values.ts";
+
+/** Parts that the handler of `tensorwire serve` is made of. */
+export interface ServeParts {
+  readonly predictor: Predictor;
+  readonly health: HealthRegistry;
+  readonly gate: DrainGate;
+  readonly registry: Registry;
+  readonly probes: RestOptions["probes"];
+  readonly log: Log;
+}
+
+/**
+ * Makes what answers every request of `tensorwire serve`: RPCs, REST, then files.
+ *
+ * @throws TensorwireError `SETTING_INVALID` if the folder of files cannot be read
+ */
+export async function createServeHandler(
+  values: ServeValues,
+  parts: ServeParts,
+): Promise<UniversalHandlerFn> {
+  const { predictor, health, gate, registry, probes, log } = parts;
+  const onInternalError = (error: TensorwireError, where: string): void => {
+    log.error({ err: error.cause, where }, "a call failed for a reason that is ours");
+  };
+  // The predictor knows of its models, the program also of its end.
+  const backend: InferenceBackend = {
+    ...predictor.backend,
+    serverReady: async () => ({ ready: probes.isReady() }),
+  };
+  const rest = createRestHandler({
+    backend,
+    probes,
+    metrics: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
+    maxBodyBytes: values["max-message-size"],
+    onInternalError,
+  });
+  const files = await openStaticFiles(values["static-dir"]);
+  const handler = createConnectHost({
+    routes(router) {
+      registerInferenceService(router, backend);
+      registerHealthService(router, health);
+      registerReflectionServices(router, [GRPCInferenceService, Health]);
+    },
+    maxMessageBytes: values["max-message-size"],
+    maxTimeoutMs: values["max-timeout"],
+    interceptors: [createCallMetrics(registry)],
+    onInternalError,
+    async fallback(request) {
+      const response = (await rest(request)) ?? (await files?.(request));
+      if (response) return response;
+      const path = pathOf(request.url);
+      return errorResponse(
+        new TensorwireError(
+          "ROUTE_NOT_FOUND",
+          `${request.method} ${path} is not served; docs/rest.md lists what is`,
+          { path },
+        ),
+      );
+    },
+  });
+  return withCors(values["cors-origins"], gate.wrap(handler));
+}
+
+async function openStaticFiles(folder: string | undefined): Promise<StaticFiles | undefined> {
+  if (folder === undefined) return undefined;
+  try {
+    return await createStaticFiles(folder);
+  } catch (error) {
+    throw new TensorwireError(
+      "SETTING_INVALID",
+      `setting static-dir: ${messageOf(error)}`,
+      {},
+      { cause: error },
+    );
+  }
+}

@@ -1,0 +1,109 @@
+import { readFile } from "node:fs/promises";
+import type { UniversalHandlerFn } from "@connectrpc/connect/protocol";
+import { Gauge, type Registry } from "prom-client";
+import { messageOf } from "../errors/from-unknown.ts";
+import { TensorwireError } from "../errors/tensorwire-error.ts";
+import type { Log } from "../observability/log.ts";
+import { listenWire } from "../wire/listen.ts";
+import type { WireServer, WireServerOptions } from "../wire/wire-server.ts";
+import type { ServeValues } from "./serve-values.ts";
+
+/** Bytes of the headers of a request. */
+const maxHeaderListBytes = 32 * 1024;
+
+/**
+ * Listens where the settings say: on the port and the unix socket, and on the second port if there is
+ * one. The first server of the result is that of `--port`.
+ *
+ * @throws TensorwireError `LISTEN_FAILED`, or `SETTING_INVALID` if a certificate cannot be read
+ */
+export async function listenAll(
+  values: ServeValues,
+  handler: UniversalHandlerFn,
+  log: Log,
+): Promise<readonly [WireServer, ...WireServer[]]> {
+  const { host, port, "grpc-port": grpcPort, unix } = values;
+  const common = {
+    ...(await readTls(values)),
+    limits: {
+      maxConnections: values["max-connections"],
+      maxConcurrentStreams: values["max-concurrent-streams"],
+      maxHeaderListBytes,
+      handshakeTimeoutMs: values["handshake-timeout"],
+      idleTimeoutMs: values["idle-timeout"],
+    },
+    handler,
+    onError: (error, where) => log.debug({ where, why: error.message }, "a connection failed"),
+  } satisfies WireServerOptions;
+  const first = await listenWire({
+    ...common,
+    tcp: { host, port },
+    ...(unix === undefined ? {} : { unix: { path: unix } }),
+  });
+  if (grpcPort === 0 || grpcPort === port) return [first];
+  try {
+    return [first, await listenWire({ ...common, tcp: { host, port: grpcPort } })];
+  } catch (error) {
+    await first.destroy();
+    throw error;
+  }
+}
+
+/** Adds what the servers count to the metrics. */
+export function registerWireMetrics(registry: Registry, wires: readonly WireServer[]): void {
+  const gauge = (name: string, help: string, key: keyof WireServer["stats"]): void => {
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(wires.reduce((sum, { stats }) => sum + stats[key], 0));
+      },
+    });
+  };
+  gauge("tensorwire_open_connections", "Connections that are open", "openConnections");
+  gauge("tensorwire_open_requests", "HTTP requests and streams that are open", "openStreams");
+  gauge(
+    "tensorwire_refused_connections",
+    "Connections refused since the start, by --max-connections or while draining",
+    "refusedConnections",
+  );
+}
+
+/** URL under which this machine reaches a server. */
+export function urlOf(values: ServeValues, wire: WireServer): string {
+  const { host, port } = wire.tcpAddress ?? values;
+  const scheme = values["tls-cert"] === undefined ? "http" : "https";
+  return `${scheme}://${callableHost(host)}:${port}`;
+}
+
+/** An address that means all of them cannot be called; this machine's own can. */
+function callableHost(host: string): string {
+  if (host === "0.0.0.0" || host === "::") return "localhost";
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+async function readTls(values: ServeValues): Promise<Pick<WireServerOptions, "tls">> {
+  const { "tls-cert": cert, "tls-key": key, "tls-client-ca": clientCa } = values;
+  if (cert === undefined || key === undefined) return {};
+  return {
+    tls: {
+      cert: await readPem("tls-cert", cert),
+      key: await readPem("tls-key", key),
+      ...(clientCa === undefined ? {} : { clientCa: await readPem("tls-client-ca", clientCa) }),
+    },
+  };
+}
+
+async function readPem(setting: string, path: string): Promise<Buffer> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    throw new TensorwireError(
+      "SETTING_INVALID",
+      `setting ${setting}: ${messageOf(error)}`,
+      {},
+      { cause: error },
+    );
+  }
+}

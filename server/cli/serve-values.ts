@@ -1,0 +1,32 @@
+import type { serveSettings } from "../config/serve-settings.ts";
+import type { SettingValues } from "../config/setting.ts";
+import { TensorwireError } from "../errors/tensorwire-error.ts";
+
+/** Settled settings of `tensorwire serve`. */
+export type ServeValues = SettingValues<typeof serveSettings>;
+
+/**
+ * Checks what no setting can see alone.
+ *
+ * @param repositories - those given as arguments included
+ * @throws TensorwireError `SETTING_INVALID` that lists every contradiction
+ */
+export function checkServeValues(values: ServeValues, repositories: readonly string[]): void {
+  const problems: string[] = [];
+  if (repositories.length === 0) {
+    problems.push(
+      "no model repository is given; name a folder or an .onnx file: tensorwire serve ./models",
+    );
+  }
+  if ((values["tls-cert"] === undefined) !== (values["tls-key"] === undefined))
+    problems.push("--tls-cert and --tls-key belong together; one of them is missing");
+  if (values["tls-client-ca"] !== undefined && values["tls-cert"] === undefined)
+    problems.push("--tls-client-ca needs --tls-cert and --tls-key");
+  if (values["load-model"].length > 0 && values["model-control-mode"] !== "explicit")
+    problems.push("--load-model means something in --model-control-mode explicit only");
+  if (problems.length > 0) {
+    throw new TensorwireError("SETTING_INVALID", problems.join("\n"), {
+      problems: `${problems.length}`,
+    });
+  }
+}

@@ -1,0 +1,68 @@
+import { styleText } from "node:util";
+import { type IndexRow, servingModel } from "../predictor/repository/repository.ts";
+import { portsText } from "./ports-text.ts";
+import { hasShortSample, sampleCalls } from "./sample-calls.ts";
+import { textTable } from "./text-layout.ts";
+
+/** What the start-up screen shows. */
+export interface StartScreenOptions {
+  readonly version: string;
+  /** `http://127.0.0.1:8080` */
+  readonly url: string;
+  /** Further addresses that speak the same. */
+  readonly alsoAt: readonly string[];
+  readonly rows: readonly IndexRow[];
+  readonly startMs: number;
+  /** Whether there is a page under `/`. */
+  readonly page: boolean;
+  readonly color: boolean;
+}
+
+/** The start-up screen: address, models, models that failed and why, and calls to copy. */
+export function startScreen(options: StartScreenOptions): string {
+  const { version, url, alsoAt, rows, startMs, page, color } = options;
+  const bold = (text: string): string =>
+    color ? styleText("bold", text, { validateStream: false }) : text;
+  const lines = [
+    "",
+    `${bold(`Tensorwire ${version}`)} listens on ${bold(url)} (ready after ${startMs} ms)`,
+    "gRPC, gRPC-Web, Connect and REST, all on this port",
+    ...alsoAt.map((address) => `The same on ${address}`),
+    ...(page ? [`Page: ${url}/`] : []),
+    "",
+    ...modelLines(rows, bold),
+  ];
+  const callable = rows
+    .flatMap(({ state }) => servingModel(state) ?? [])
+    .map(({ name, signature }) => ({ name, inputs: signature.inputs }));
+  const example = callable.find(hasShortSample) ?? callable[0];
+  const calls = example && sampleCalls(example, url);
+  if (calls) {
+    const { grpcurl, curl, typescript } = calls;
+    lines.push("", bold("Call it:"), "", grpcurl, "", curl, "", typescript);
+  }
+  lines.push("", "Stop it with Ctrl-C.", "");
+  return `${lines.join("\n")}\n`;
+}
+
+function modelLines(rows: readonly IndexRow[], bold: (text: string) => string): string[] {
+  const serving = rows.flatMap(({ state }) => servingModel(state) ?? []);
+  const failed = rows.flatMap(({ name, version, state }) =>
+    state.kind === "failed" ? [{ name, version, why: state.error.message }] : [],
+  );
+  const table = serving.map(({ name, version, signature }) => [
+    name,
+    version,
+    portsText(signature.inputs),
+    portsText(signature.outputs),
+  ]);
+  const lines =
+    table.length > 0
+      ? [textTable([["MODEL", "VERSION", "INPUTS", "OUTPUTS"].map(bold), ...table], "  ")]
+      : ["  No model is loaded."];
+  if (failed.length > 0) {
+    const rest = failed.map(({ name, version, why }) => [name, version, why]);
+    lines.push("", textTable([["FAILED", "VERSION", "WHY"].map(bold), ...rest], "  "));
+  }
+  return lines;
+}
