@@ -1,3 +1,4 @@
+import { InferenceError } from "../../clients/typescript/src/inference-error.ts";
 import { fromUnknown, messageOf } from "../errors/from-unknown.ts";
 import type { Reason } from "../errors/registry.ts";
 import { type ExitCode, exitCodes } from "../lifecycle/exit-codes.ts";
@@ -14,11 +15,16 @@ export function commandError(
   thrown: unknown,
   command: string,
 ): { readonly text: string; readonly exitCode: ExitCode } {
+  if (thrown instanceof InferenceError) {
+    const { message, code, reason } = thrown;
+    const status = reason === undefined ? code : `${code}, ${reason}`;
+    return { text: `tensorwire: ${message} (${status})\n`, exitCode: exitCodes.failed };
+  }
   const error = fromUnknown(thrown);
   // An error of our own is a sentence for people; any other is a defect, whose trace helps.
   const text =
     error.reason === "INTERNAL"
-      ? (thrown as { stack?: string } | undefined)?.stack ?? messageOf(thrown)
+      ? ((thrown as { stack?: string } | undefined)?.stack ?? messageOf(thrown))
       : error.message;
   const exitCode = exitCodeOf[error.reason] ?? exitCodes.failed;
   const hint = exitCode === exitCodes.usage ? `See tensorwire help ${command}.\n` : "";

@@ -106,10 +106,7 @@ function settingLines(flag: string, setting: Setting, width: number): string[] {
 }
 
 function exampleLines(examples: readonly Example[]): string[] {
-  return examples.flatMap(([command, meaning]) => [
-    `  ${command}`,
-    `${settingIndent}${meaning}`,
-  ]);
+  return examples.flatMap(([command, meaning]) => [`  ${command}`, `${settingIndent}${meaning}`]);
 }
 
 function widthOf({ columns }: HelpLayout): number {

@@ -25,9 +25,7 @@ export type ReadBytes = (path: string) => Uint8Array;
 /** Parts `NAME=VALUE`; `undefined` if it is none. */
 export function splitInput(text: string): { name: string; value: string } | undefined {
   const equals = text.indexOf("=");
-  return equals > 0
-    ? { name: text.slice(0, equals), value: text.slice(equals + 1) }
-    : undefined;
+  return equals > 0 ? { name: text.slice(0, equals), value: text.slice(equals + 1) } : undefined;
 }
 
 /**
@@ -83,8 +81,7 @@ function inlineData({ datatype }: DeclaredInput, text: string): unknown {
 function jsonValue(declared: DeclaredInput, data: unknown): InputValue {
   const nested = nestedShape(data);
   // A text is BYTES of any rank; only arrays tell a shape.
-  const shape =
-    nested.length === 1 ? flatShape(declared, nested[0]!) : withBatch(declared, nested);
+  const shape = nested.length === 1 ? flatShape(declared, nested[0]!) : withBatch(declared, nested);
   return { kind: "json", data: nested.length === 0 && shape.length > 0 ? [data] : data, shape };
 }
 

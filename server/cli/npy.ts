@@ -3,8 +3,16 @@ import { elementCount, shapeText } from "../tensor/shape.ts";
 
 /** An array without a name, as a file holds it. */
 export type NpyArray =
-  | { readonly datatype: FixedSizeDatatype; readonly shape: readonly number[]; readonly bytes: Uint8Array }
-  | { readonly datatype: "BYTES"; readonly shape: readonly number[]; readonly elements: readonly Uint8Array[] };
+  | {
+      readonly datatype: FixedSizeDatatype;
+      readonly shape: readonly number[];
+      readonly bytes: Uint8Array;
+    }
+  | {
+      readonly datatype: "BYTES";
+      readonly shape: readonly number[];
+      readonly elements: readonly Uint8Array[];
+    };
 
 const magic = "\x93NUMPY";
 /** Bytes before the header: magic, version, and the header's length in 2 bytes or 4. */
@@ -72,13 +80,14 @@ interface NpyHeader {
 
 function readHeader(file: Uint8Array): NpyHeader {
   const buffer = Buffer.from(file.buffer, file.byteOffset, file.byteLength);
-  if (buffer.latin1Slice(0, magic.length) !== magic || buffer.length < lengthOffset + 4)
+  if (buffer.toString("latin1", 0, magic.length) !== magic || buffer.length < lengthOffset + 4)
     throw new Error("this is no NumPy file: it does not begin with \\x93NUMPY");
   const version = buffer[magic.length]!;
   if (version < 1 || version > 3)
     throw new Error(`the NumPy format is version ${version}; versions 1, 2 and 3 are read`);
   const start = lengthOffset + (version === 1 ? 2 : 4);
-  const length = version === 1 ? buffer.readUInt16LE(lengthOffset) : buffer.readUInt32LE(lengthOffset);
+  const length =
+    version === 1 ? buffer.readUInt16LE(lengthOffset) : buffer.readUInt32LE(lengthOffset);
   if (start + length > buffer.length) throw new Error("the header of the NumPy file is cut off");
   const text = buffer.toString(version === 3 ? "utf8" : "latin1", start, start + length);
   const descr = /'descr':\s*'([^']*)'/.exec(text)?.[1];
@@ -86,8 +95,7 @@ function readHeader(file: Uint8Array): NpyHeader {
   const shape = /'shape':\s*\(([^)]*)\)/.exec(text)?.[1];
   if (fortran === undefined || shape === undefined)
     throw new Error(`the header of the NumPy file is ${JSON.stringify(text.trim())}`);
-  if (descr === undefined)
-    throw new Error("the array has a structured type; save one field of it");
+  if (descr === undefined) throw new Error("the array has a structured type; save one field of it");
   return {
     descr,
     fortran: fortran === "True",

@@ -166,10 +166,7 @@ function zerosOf(sample: Sample): string {
 
 /** Guards a text against printf's own signs, but for `"%s"`. */
 function formatSafe(text: string): string {
-  return text
-    .replaceAll("\\", "\\\\")
-    .replaceAll("%", "%%")
-    .replaceAll('"%%s"', '"%s"');
+  return text.replaceAll("\\", "\\\\").replaceAll("%", "%%").replaceAll('"%%s"', '"%s"');
 }
 
 /** Quotes a text for a POSIX shell. */

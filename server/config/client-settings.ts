@@ -7,7 +7,13 @@ const connectionSettings = {
     group: "Server",
     placeholder: "URL",
     default: "http://127.0.0.1:8080",
-    help: "Address of the server",
+    help: "Address of the server; unix:/path for a unix socket",
+  },
+  "tls-ca": {
+    kind: "path",
+    group: "Server",
+    placeholder: "FILE",
+    help: "Authority in PEM that the server's certificate must come from, instead of the system's",
   },
   deadline: {
     kind: "duration",

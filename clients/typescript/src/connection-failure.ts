@@ -42,6 +42,12 @@ export function failureOfConnection(thrown: unknown): ConnectionFailure | undefi
       explain: (target) => `${target} refused the call before processing it; try again`,
     };
   }
+  if (thrown instanceof ConnectError && lostConnection.test(thrown.rawMessage)) {
+    return {
+      processed: "unknown",
+      explain: (target) => `the connection to ${target} ended before the answer`,
+    };
+  }
   // What the caller cancelled, or what ran out of time, also tears its stream down.
   if (thrown instanceof ConnectError && endedByCaller.includes(thrown.code)) return undefined;
   for (const error of causes(thrown)) {
@@ -81,6 +87,8 @@ export function failureOfConnection(thrown: unknown): ConnectionFailure | undefi
 
 /** https://www.rfc-editor.org/rfc/rfc9113#section-8.7: a refused stream was not processed. */
 const refusedStream = /REFUSED_STREAM/;
+/** Node closes the streams of a lost connection as if this side had cancelled them. */
+const lostConnection = /^http\/2 stream closed with error code CANCEL/;
 const endedByCaller: readonly Code[] = [Code.Canceled, Code.DeadlineExceeded];
 /** Chromium, Node, Firefox, Safari. */
 const fetchFailure = /fetch failed|failed to fetch|networkerror|network error|load failed/i;

@@ -9,7 +9,7 @@ import type { CallOptions, InferRequestOptions } from "./client-options.ts";
 import { type InferInputs, inferRequest } from "./infer-request.ts";
 import { type InferResult, inferResult } from "./infer-result.ts";
 import { InferenceError, inferenceError } from "./inference-error.ts";
-import { type CallSettings, callError, callTimeout, deadlinePassed } from "./run-call.ts";
+import { type CallSettings, callError, callTimeout, deadlinePassed, wholeMs } from "./run-call.ts";
 
 /** An inference to send over a stream. */
 export interface StreamRequest extends InferRequestOptions {
@@ -50,7 +50,7 @@ export async function* inferStream(
   const source: { failure?: { readonly thrown: unknown } } = {};
   try {
     const answers = rpc.modelStreamInfer(encode(requests, source), {
-      timeoutMs,
+      timeoutMs: wholeMs(timeoutMs),
       signal,
       headers: options.headers,
     });

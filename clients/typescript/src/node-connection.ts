@@ -56,12 +56,19 @@ const protocols = {
  */
 export function createNodeConnection(baseUrl: string, options: NodeClientOptions): Connection {
   const address = parseAddress(baseUrl);
-  const { protocol = "grpc", maxMessageBytes = defaultMaxMessageBytes } = options;
+  const {
+    protocol = "grpc",
+    maxMessageBytes = defaultMaxMessageBytes,
+    compression = "none",
+  } = options;
   if (!Object.hasOwn(protocols, protocol)) {
     throw parameterInvalid("protocol", String(protocol), Object.keys(protocols).join(", "));
   }
   if (!(maxMessageBytes > 0 && maxMessageBytes <= longestMessageBytes)) {
     throw parameterInvalid("maxMessageBytes", `${maxMessageBytes}`, `1 to ${longestMessageBytes}`);
+  }
+  if (!["none", "gzip"].includes(compression)) {
+    throw parameterInvalid("compression", String(compression), "none or gzip");
   }
   if (options.tls && !address.url.startsWith("https:")) {
     throw parameterInvalid("tls", `it with ${baseUrl}`, "an https:// address beside it");
@@ -71,7 +78,7 @@ export function createNodeConnection(baseUrl: string, options: NodeClientOptions
     undefined,
     sessionOptions(address, options.tls),
   );
-  const gzip = options.compression === "gzip";
+  const gzip = compression === "gzip";
   const transport: Transport = protocols[protocol]({
     baseUrl: address.url,
     httpVersion: "2",
@@ -101,7 +108,11 @@ function parseAddress(baseUrl: string): Address {
   const unix = /^unix:(?:\/\/(?=\/))?(.+)$/.exec(String(baseUrl));
   if (unix) return { url: "http://localhost", socketPath: unix[1]! };
   const url = /^https?:\/\//i.test(baseUrl) ? baseUrl : `http://${baseUrl}`;
-  if (!URL.canParse(url) || /^[a-z+.-]+:\/\//i.test(url.slice("http://".length))) {
+  if (
+    !URL.canParse(url) ||
+    baseUrl === "unix:" ||
+    /^[a-z+.-]+:\/\//i.test(url.slice("http://".length))
+  ) {
     throw parameterInvalid(
       "baseUrl",
       JSON.stringify(baseUrl),

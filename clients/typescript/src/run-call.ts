@@ -12,8 +12,11 @@ export interface CallSettings {
   readonly retry: RetryPolicy;
 }
 
-/** Timers of the platform hold 31 bits of milliseconds; a longer time counts as none. */
-const longestTimeoutMs = 2 ** 31 - 1;
+/**
+ * gRPC writes a timeout in at most 8 digits; a longer time (28 hours) counts as none.
+ * https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests
+ */
+const longestTimeoutMs = 99_999_999;
 
 /**
  * Runs a unary call within its deadline, tries again where that is safe, and converts what it throws.
@@ -34,7 +37,7 @@ export async function runCall<T>(
     const remaining = timeoutMs === undefined ? undefined : deadline - now();
     if (remaining !== undefined && remaining <= 0) throw deadlinePassed(timeoutMs);
     try {
-      return await attempt({ timeoutMs: remaining, signal, headers });
+      return await attempt({ timeoutMs: wholeMs(remaining), signal, headers });
     } catch (thrown) {
       const error = callError(thrown, settings, timeoutMs);
       if (failures >= settings.retry.attempts || !mayRetry(error, repeatability)) throw error;
@@ -83,6 +86,11 @@ export function deadlinePassed(timeoutMs: number | undefined, cause?: unknown): 
     metadata: timeoutMs === undefined ? {} : { timeoutMs: `${timeoutMs}` },
     cause,
   });
+}
+
+/** The protocols say times in whole milliseconds. */
+export function wholeMs(timeoutMs: number | undefined): number | undefined {
+  return timeoutMs === undefined ? undefined : Math.ceil(timeoutMs);
 }
 
 function wait(ms: number, signal: AbortSignal | undefined): Promise<void> {

@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { type AddressInfo, createServer as createNetServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import test, { type ExecutionContext } from "ava";
 import {
@@ -12,21 +13,32 @@ import {
   type StreamRequest,
   tensor,
 } from "../../../clients/typescript/src/node.ts";
+import type {
+  ModelInferRequest,
+  ModelInferResponseSchema,
+} from "../../../gen/inference/grpc_service_pb.ts";
 import { callAborted, modelNotFound, queueFull } from "../../../server/errors/model-errors.ts";
+import { TensorwireError } from "../../../server/errors/tensorwire-error.ts";
 import { toConnectError } from "../../../server/rpc/connect-errors.ts";
 import { type FakeServerOptions, type FakeService, startFakeServer } from "./fake-server.ts";
 
-/** Answers each inference with its own inputs. */
-const echo: FakeService = {
-  modelInfer: (request) => ({
+const health: FakeService = { serverLive: () => ({ live: true }) };
+
+/** Answers an inference with its own inputs. */
+function echoed(request: ModelInferRequest): MessageInitShape<typeof ModelInferResponseSchema> {
+  return {
     modelName: request.modelName,
     modelVersion: "1",
     id: request.id,
     parameters: request.parameters,
-    outputs: request.inputs,
+    outputs: request.inputs.map(({ name, datatype, shape }) => ({ name, datatype, shape })),
     rawOutputContents: request.rawInputContents,
-  }),
-  serverLive: () => ({ live: true }),
+  };
+}
+
+const echo: FakeService = {
+  modelInfer: echoed,
+  ...health,
 };
 
 async function connect(
@@ -132,7 +144,7 @@ test("gzip compresses requests and answers", async (t) => {
       modelInfer: (request, context) => {
         encodings.push(context.requestHeader.get("grpc-encoding"));
         encodings.push(context.requestHeader.get("grpc-accept-encoding"));
-        return { outputs: request.inputs, rawOutputContents: request.rawInputContents };
+        return echoed(request);
       },
     },
     { compression: "gzip" },
@@ -144,12 +156,14 @@ test("gzip compresses requests and answers", async (t) => {
 
 test("timeoutMs travels to the server and ends the call", async (t) => {
   const { entered, service } = holdingService();
-  const client = await connect(t, service, { timeoutMs: 60_000 });
-  const call = failure(client.infer("m", {}, { timeoutMs: 150 }));
+  const client = await connect(t, { ...service, ...health }, { timeoutMs: 60_000 });
+  // The time to connect is not what is measured here.
+  await client.serverLive();
+  const call = failure(client.infer("m", {}, { timeoutMs: 1000 }));
   const { signal } = await entered;
   const error = await call;
   t.like(error, { code: "DEADLINE_EXCEEDED", reason: "DEADLINE_EXCEEDED" });
-  t.is(error.message, "no answer within 150 ms");
+  t.is(error.message, "no answer within 1000 ms");
   if (!signal.aborted) await once(signal, "abort");
   t.true(signal.aborted);
 });
@@ -199,7 +213,7 @@ test("a signal cancels the call, on the server too", async (t) => {
 
 test("close cancels calls in flight, and a later call connects again", async (t) => {
   const { entered, service } = holdingService();
-  const client = await connect(t, { ...service, serverLive: () => ({ live: true }) });
+  const client = await connect(t, { ...service, ...health });
   const call = failure(client.infer("m", {}));
   await entered;
   client.close();
@@ -273,10 +287,11 @@ test("no try begins that the deadline would not outlast", async (t) => {
   const client = await connect(t, {
     modelInfer: () => {
       calls++;
-      throw toConnectError(queueFull("m", 1));
+      const metadata = { retryAfterMs: "60000" };
+      throw toConnectError(new TensorwireError("QUEUE_FULL", "busy", metadata));
     },
   });
-  const error = await failure(client.infer("m", {}, { timeoutMs: 90 }));
+  const error = await failure(client.infer("m", {}, { timeoutMs: 30_000 }));
   t.is(error.reason, "QUEUE_FULL");
   t.is(calls, 1);
 });
@@ -485,14 +500,11 @@ test("metadata, configuration, statistics and the repository are read as plain v
 
 const streaming: FakeService = {
   async *modelStreamInfer(requests) {
-    for await (const { modelName, id, inputs, rawInputContents } of requests) {
+    for await (const request of requests) {
+      const { modelName, id } = request;
+      if (modelName === "end") throw toConnectError(modelNotFound("end"));
       if (modelName === "bad") yield { errorMessage: "no such model", inferResponse: { id } };
-      else if (modelName === "end") throw toConnectError(modelNotFound("end"));
-      else {
-        yield {
-          inferResponse: { modelName, id, outputs: inputs, rawOutputContents: rawInputContents },
-        };
-      }
+      else yield { inferResponse: echoed(request) };
     }
   },
 };

@@ -1,0 +1,250 @@
+import { fileURLToPath } from "node:url";
+import { create } from "@bufbuild/protobuf";
+import test from "ava";
+import { Registry } from "prom-client";
+import {
+  ModelInferRequestSchema,
+  ModelInferResponseSchema,
+} from "../../gen/inference/grpc_service_pb.ts";
+import { TensorwireError } from "../../server/errors/tensorwire-error.ts";
+import {
+  createPredictor,
+  type Predictor,
+  type PredictorOptions,
+} from "../../server/predictor/predictor.ts";
+import type { CallContext } from "../../server/rpc/call-context.ts";
+import { joinBytesElements, splitBytesElements } from "../../server/tensor/bytes-elements.ts";
+import { decodeContents, encodeContents, hasContentsField } from "../../server/tensor/contents.ts";
+import { elementCount } from "../../server/tensor/shape.ts";
+import type { Tensor } from "../../server/tensor/tensor.ts";
+import {
+  type ExpectedTensor,
+  readExpectations,
+  sameContents,
+} from "../support/expected-tensors.ts";
+import { recordingLog } from "../support/silent-log.ts";
+
+const folder = (name: string): string =>
+  fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
+
+const context: CallContext = {
+  signal: new AbortController().signal,
+  peer: { address: "127.0.0.1", local: true },
+  requestHeader: new Headers(),
+};
+
+async function start(
+  repository: string,
+  options: Partial<PredictorOptions> = {},
+): Promise<Predictor> {
+  const predictor = createPredictor({
+    repositories: [folder(repository)],
+    controlMode: "default",
+    loadModels: [],
+    pollIntervalMs: 60_000,
+    allowRemoteControl: false,
+    strictReadiness: false,
+    maxQueueSize: 64,
+    modelThreads: 2,
+    intraOpThreads: 1,
+    execution: "auto",
+    serverName: "tensorwire",
+    serverVersion: "0",
+    registry: new Registry(),
+    log: recordingLog(),
+    ...options,
+  });
+  await predictor.start();
+  return predictor;
+}
+
+const predictors: Partial<Record<PredictorOptions["execution"], Predictor>> = {};
+test.before(async () => {
+  for (const execution of ["inline", "worker"] as const)
+    predictors[execution] = await start("models", { execution });
+});
+test.after.always(async () => {
+  for (const predictor of Object.values(predictors)) await predictor.close();
+});
+
+function toTensor(name: string, { datatype, shape, raw }: ExpectedTensor): Tensor {
+  return datatype === "BYTES"
+    ? { name, datatype, shape, elements: splitBytesElements(name, raw, elementCount(shape)) }
+    : { name, datatype, shape, bytes: raw };
+}
+
+function rawOf(tensor: Tensor): Uint8Array {
+  return tensor.bytes ?? joinBytesElements(tensor.elements);
+}
+
+for (const { model, inputs, outputs } of readExpectations()) {
+  const headers = [...inputs].map(([name, { datatype, shape }]) => ({
+    name,
+    datatype,
+    shape: shape.map(BigInt),
+  }));
+  for (const execution of ["inline", "worker"] as const) {
+    test(`${model} answers raw to raw as ONNX Runtime in Python does, ${execution}`, async (t) => {
+      const request = create(ModelInferRequestSchema, {
+        modelName: model,
+        id: "7",
+        inputs: headers,
+        rawInputContents: [...inputs.values()].map(({ raw }) => raw),
+      });
+      const response = create(
+        ModelInferResponseSchema,
+        await predictors[execution]!.backend.modelInfer(request, context),
+      );
+      t.is(response.id, "7");
+      t.is(response.modelName, model);
+      t.deepEqual(
+        response.outputs.map(({ name, datatype, shape }) => ({
+          name,
+          datatype,
+          shape: shape.map(Number),
+        })),
+        [...outputs].map(([name, { datatype, shape }]) => ({ name, datatype, shape: [...shape] })),
+      );
+      for (const [index, { datatype, raw }] of [...outputs.values()].entries())
+        t.true(sameContents(datatype, response.rawOutputContents[index]!, raw));
+    });
+  }
+
+  const allTyped = [...inputs.values(), ...outputs.values()].every(({ datatype }) =>
+    hasContentsField(datatype),
+  );
+  const typedTitle = allTyped
+    ? `${model} answers typed to typed`
+    : `${model} refuses typed contents, which its datatype has none of`;
+  test(typedTitle, async (t) => {
+    const send = () => {
+      const typed = [...inputs].map(([name, expected], index) => ({
+        ...headers[index],
+        contents: encodeContents(toTensor(name, expected)),
+      }));
+      return predictors.worker!.backend.modelInfer(
+        create(ModelInferRequestSchema, { modelName: model, inputs: typed }),
+        context,
+      );
+    };
+    // The choice is the fixture's, made above; each branch is another test with a title of its own.
+    await (allTyped ? answersTyped : refusesTyped)();
+
+    async function answersTyped(): Promise<void> {
+      const response = create(ModelInferResponseSchema, await send());
+      t.is(response.rawOutputContents.length, 0);
+      for (const output of response.outputs) {
+        const { datatype, shape, raw } = outputs.get(output.name)!;
+        t.true(
+          sameContents(
+            datatype,
+            rawOf(decodeContents(output.name, datatype, shape, output.contents)),
+            raw,
+          ),
+        );
+      }
+    }
+    async function refusesTyped(): Promise<void> {
+      const error = await t.throwsAsync(async () => send(), { instanceOf: TensorwireError });
+      t.is(error?.reason, "DATATYPE_NEEDS_RAW");
+    }
+  });
+}
+
+test("models that fail leave the good one serving, and the index says why each failed", async (t) => {
+  const predictor = await start("broken");
+  t.teardown(() => predictor.close());
+  t.true(predictor.isReady());
+  const { models } = await predictor.backend.repositoryIndex(
+    { $typeName: "inference.RepositoryIndexRequest", repositoryName: "", ready: false },
+    context,
+  );
+  const rows = models!.map(({ name, state, reason }) => [name, state, reason] as const);
+  t.deepEqual(
+    rows.map(([name, state]) => `${name} ${state}`),
+    [
+      "bad_syntax UNAVAILABLE",
+      "corrupt UNAVAILABLE",
+      "good READY",
+      "no_file UNAVAILABLE",
+      "sequence_output UNAVAILABLE",
+      "wrong_datatype UNAVAILABLE",
+    ],
+  );
+  const why = new Map(rows.map(([name, , reason]) => [name, reason ?? ""]));
+  t.regex(why.get("bad_syntax")!, /config\.pbtxt cannot be parsed/);
+  t.regex(why.get("corrupt")!, /failed to load/);
+  t.regex(why.get("no_file")!, /has no file model\.onnx/);
+  t.regex(why.get("sequence_output")!, /output "parts" is seq\(tensor\(float\)\)/);
+  t.regex(why.get("wrong_datatype")!, /data_type TYPE_INT64, the model declares FP32/);
+});
+
+test("with strict readiness a failed model keeps the server from being ready", async (t) => {
+  const predictor = await start("broken", { strictReadiness: true });
+  t.teardown(() => predictor.close());
+  t.false(predictor.isReady());
+});
+
+test("in mode explicit only the models named are loaded", async (t) => {
+  const predictor = await start("models", { controlMode: "explicit", loadModels: ["add_sub"] });
+  t.teardown(() => predictor.close());
+  const { models } = await predictor.backend.repositoryIndex(
+    { $typeName: "inference.RepositoryIndexRequest", repositoryName: "", ready: true },
+    context,
+  );
+  t.deepEqual(
+    models!.map(({ name }) => name),
+    ["add_sub"],
+  );
+  await t.throwsAsync(start("models", { controlMode: "explicit", loadModels: ["nope"] }), {
+    instanceOf: TensorwireError,
+    message: /"nope"/,
+  });
+});
+
+const loadRequest = (fields: { repositoryName?: string; modelName?: string }) => ({
+  $typeName: "inference.RepositoryModelLoadRequest" as const,
+  repositoryName: "",
+  modelName: "",
+  parameters: {},
+  ...fields,
+});
+
+test("load takes the name in Triton's field and in KServe's", async (t) => {
+  const predictor = await start("models", { controlMode: "explicit" });
+  t.teardown(() => predictor.close());
+  t.deepEqual(
+    await predictor.backend.repositoryModelLoad(loadRequest({ modelName: "fixed" }), context),
+    { modelName: "fixed", isLoaded: true },
+  );
+  t.deepEqual(
+    await predictor.backend.repositoryModelLoad(loadRequest({ repositoryName: "scalar" }), context),
+    { modelName: "scalar", isLoaded: true },
+  );
+  const both = await t.throwsAsync(
+    predictor.backend.repositoryModelLoad(
+      loadRequest({ repositoryName: "a", modelName: "b" }),
+      context,
+    ),
+    { instanceOf: TensorwireError },
+  );
+  t.is(both?.reason, "REPOSITORY_UNSUPPORTED");
+});
+
+test("load is refused from other machines, and in the modes that forbid it", async (t) => {
+  const remote: CallContext = { ...context, peer: { address: "10.0.0.7", local: false } };
+  const error = await t.throwsAsync(
+    predictors.worker!.backend.repositoryModelLoad(loadRequest({ modelName: "fixed" }), remote),
+    { instanceOf: TensorwireError },
+  );
+  t.is(error?.reason, "CONTROL_NOT_LOCAL");
+  for (const controlMode of ["none", "poll"] as const) {
+    const predictor = await start("broken", { controlMode });
+    t.teardown(() => predictor.close());
+    const refused = await t.throwsAsync(
+      predictor.backend.repositoryModelLoad(loadRequest({ modelName: "good" }), context),
+      { instanceOf: TensorwireError },
+    );
+    t.is(refused?.reason, "CONTROL_MODE_FORBIDS");
+  }
+});
