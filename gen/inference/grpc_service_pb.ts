@@ -2,6 +2,10 @@
 // @generated from file inference/grpc_service.proto (package inference, syntax proto3)
 /* eslint-disable */
 
+// The Open Inference Protocol (KServe v2) with the extensions of Triton: model configuration,
+// statistics, repository, shared memory, tracing and logging. Package, names and numbers are those of
+// KServe and Triton, so that their clients work unchanged.
+
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { ModelConfig } from "./model_config_pb.ts";
@@ -12,9 +16,11 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file inference/grpc_service.proto.
  */
 export const file_inference_grpc_service: GenFile = /*@__PURE__*/
-  fileDesc("ChxpbmZlcmVuY2UvZ3JwY19zZXJ2aWNlLnByb3RvEglpbmZlcmVuY2UiEwoRU2VydmVyTGl2ZVJlcXVlc3QiIgoSU2VydmVyTGl2ZVJlc3BvbnNlEgwKBGxpdmUYASABKAgiFAoSU2VydmVyUmVhZHlSZXF1ZXN0IiQKE1NlcnZlclJlYWR5UmVzcG9uc2USDQoFcmVhZHkYASABKAgiMgoRTW9kZWxSZWFkeVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJIiMKEk1vZGVsUmVhZHlSZXNwb25zZRINCgVyZWFkeRgBIAEoCCIXChVTZXJ2ZXJNZXRhZGF0YVJlcXVlc3QiSwoWU2VydmVyTWV0YWRhdGFSZXNwb25zZRIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSEgoKZXh0ZW5zaW9ucxgDIAMoCSI1ChRNb2RlbE1ldGFkYXRhUmVxdWVzdBIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAkijQIKFU1vZGVsTWV0YWRhdGFSZXNwb25zZRIMCgRuYW1lGAEgASgJEhAKCHZlcnNpb25zGAIgAygJEhAKCHBsYXRmb3JtGAMgASgJEj8KBmlucHV0cxgEIAMoCzIvLmluZmVyZW5jZS5Nb2RlbE1ldGFkYXRhUmVzcG9uc2UuVGVuc29yTWV0YWRhdGESQAoHb3V0cHV0cxgFIAMoCzIvLmluZmVyZW5jZS5Nb2RlbE1ldGFkYXRhUmVzcG9uc2UuVGVuc29yTWV0YWRhdGEaPwoOVGVuc29yTWV0YWRhdGESDAoEbmFtZRgBIAEoCRIQCghkYXRhdHlwZRgCIAEoCRINCgVzaGFwZRgDIAMoAyKZAQoOSW5mZXJQYXJhbWV0ZXISFAoKYm9vbF9wYXJhbRgBIAEoCEgAEhUKC2ludDY0X3BhcmFtGAIgASgDSAASFgoMc3RyaW5nX3BhcmFtGAMgASgJSAASFgoMZG91YmxlX3BhcmFtGAQgASgBSAASFgoMdWludDY0X3BhcmFtGAUgASgESABCEgoQcGFyYW1ldGVyX2Nob2ljZSLQAQoTSW5mZXJUZW5zb3JDb250ZW50cxIVCg1ib29sX2NvbnRlbnRzGAEgAygIEhQKDGludF9jb250ZW50cxgCIAMoBRIWCg5pbnQ2NF9jb250ZW50cxgDIAMoAxIVCg11aW50X2NvbnRlbnRzGAQgAygNEhcKD3VpbnQ2NF9jb250ZW50cxgFIAMoBBIVCg1mcDMyX2NvbnRlbnRzGAYgAygCEhUKDWZwNjRfY29udGVudHMYByADKAESFgoOYnl0ZXNfY29udGVudHMYCCADKAwi7gYKEU1vZGVsSW5mZXJSZXF1ZXN0EhIKCm1vZGVsX25hbWUYASABKAkSFQoNbW9kZWxfdmVyc2lvbhgCIAEoCRIKCgJpZBgDIAEoCRJACgpwYXJhbWV0ZXJzGAQgAygLMiwuaW5mZXJlbmNlLk1vZGVsSW5mZXJSZXF1ZXN0LlBhcmFtZXRlcnNFbnRyeRI9CgZpbnB1dHMYBSADKAsyLS5pbmZlcmVuY2UuTW9kZWxJbmZlclJlcXVlc3QuSW5mZXJJbnB1dFRlbnNvchJICgdvdXRwdXRzGAYgAygLMjcuaW5mZXJlbmNlLk1vZGVsSW5mZXJSZXF1ZXN0LkluZmVyUmVxdWVzdGVkT3V0cHV0VGVuc29yEhoKEnJhd19pbnB1dF9jb250ZW50cxgHIAMoDBqUAgoQSW5mZXJJbnB1dFRlbnNvchIMCgRuYW1lGAEgASgJEhAKCGRhdGF0eXBlGAIgASgJEg0KBXNoYXBlGAMgAygDElEKCnBhcmFtZXRlcnMYBCADKAsyPS5pbmZlcmVuY2UuTW9kZWxJbmZlclJlcXVlc3QuSW5mZXJJbnB1dFRlbnNvci5QYXJhbWV0ZXJzRW50cnkSMAoIY29udGVudHMYBSABKAsyHi5pbmZlcmVuY2UuSW5mZXJUZW5zb3JDb250ZW50cxpMCg9QYXJhbWV0ZXJzRW50cnkSCwoDa2V5GAEgASgJEigKBXZhbHVlGAIgASgLMhkuaW5mZXJlbmNlLkluZmVyUGFyYW1ldGVyOgI4ARrVAQoaSW5mZXJSZXF1ZXN0ZWRPdXRwdXRUZW5zb3ISDAoEbmFtZRgBIAEoCRJbCgpwYXJhbWV0ZXJzGAIgAygLMkcuaW5mZXJlbmNlLk1vZGVsSW5mZXJSZXF1ZXN0LkluZmVyUmVxdWVzdGVkT3V0cHV0VGVuc29yLlBhcmFtZXRlcnNFbnRyeRpMCg9QYXJhbWV0ZXJzRW50cnkSCwoDa2V5GAEgASgJEigKBXZhbHVlGAIgASgLMhkuaW5mZXJlbmNlLkluZmVyUGFyYW1ldGVyOgI4ARpMCg9QYXJhbWV0ZXJzRW50cnkSCwoDa2V5GAEgASgJEigKBXZhbHVlGAIgASgLMhkuaW5mZXJlbmNlLkluZmVyUGFyYW1ldGVyOgI4ASLVBAoSTW9kZWxJbmZlclJlc3BvbnNlEhIKCm1vZGVsX25hbWUYASABKAkSFQoNbW9kZWxfdmVyc2lvbhgCIAEoCRIKCgJpZBgDIAEoCRJBCgpwYXJhbWV0ZXJzGAQgAygLMi0uaW5mZXJlbmNlLk1vZGVsSW5mZXJSZXNwb25zZS5QYXJhbWV0ZXJzRW50cnkSQAoHb3V0cHV0cxgFIAMoCzIvLmluZmVyZW5jZS5Nb2RlbEluZmVyUmVzcG9uc2UuSW5mZXJPdXRwdXRUZW5zb3ISGwoTcmF3X291dHB1dF9jb250ZW50cxgGIAMoDBqXAgoRSW5mZXJPdXRwdXRUZW5zb3ISDAoEbmFtZRgBIAEoCRIQCghkYXRhdHlwZRgCIAEoCRINCgVzaGFwZRgDIAMoAxJTCgpwYXJhbWV0ZXJzGAQgAygLMj8uaW5mZXJlbmNlLk1vZGVsSW5mZXJSZXNwb25zZS5JbmZlck91dHB1dFRlbnNvci5QYXJhbWV0ZXJzRW50cnkSMAoIY29udGVudHMYBSABKAsyHi5pbmZlcmVuY2UuSW5mZXJUZW5zb3JDb250ZW50cxpMCg9QYXJhbWV0ZXJzRW50cnkSCwoDa2V5GAEgASgJEigKBXZhbHVlGAIgASgLMhkuaW5mZXJlbmNlLkluZmVyUGFyYW1ldGVyOgI4ARpMCg9QYXJhbWV0ZXJzRW50cnkSCwoDa2V5GAEgASgJEigKBXZhbHVlGAIgASgLMhkuaW5mZXJlbmNlLkluZmVyUGFyYW1ldGVyOgI4ASJoChhNb2RlbFN0cmVhbUluZmVyUmVzcG9uc2USFQoNZXJyb3JfbWVzc2FnZRgBIAEoCRI1Cg5pbmZlcl9yZXNwb25zZRgCIAEoCzIdLmluZmVyZW5jZS5Nb2RlbEluZmVyUmVzcG9uc2UiMwoSTW9kZWxDb25maWdSZXF1ZXN0EgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCSI9ChNNb2RlbENvbmZpZ1Jlc3BvbnNlEiYKBmNvbmZpZxgBIAEoCzIWLmluZmVyZW5jZS5Nb2RlbENvbmZpZyI3ChZNb2RlbFN0YXRpc3RpY3NSZXF1ZXN0EgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCSIuChFTdGF0aXN0aWNEdXJhdGlvbhINCgVjb3VudBgBIAEoBBIKCgJucxgCIAEoBCKcAwoPSW5mZXJTdGF0aXN0aWNzEi0KB3N1Y2Nlc3MYASABKAsyHC5pbmZlcmVuY2UuU3RhdGlzdGljRHVyYXRpb24SKgoEZmFpbBgCIAEoCzIcLmluZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvbhIrCgVxdWV1ZRgDIAEoCzIcLmluZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvbhIzCg1jb21wdXRlX2lucHV0GAQgASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uEjMKDWNvbXB1dGVfaW5mZXIYBSABKAsyHC5pbmZlcmVuY2UuU3RhdGlzdGljRHVyYXRpb24SNAoOY29tcHV0ZV9vdXRwdXQYBiABKAsyHC5pbmZlcmVuY2UuU3RhdGlzdGljRHVyYXRpb24SLwoJY2FjaGVfaGl0GAcgASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uEjAKCmNhY2hlX21pc3MYCCABKAsyHC5pbmZlcmVuY2UuU3RhdGlzdGljRHVyYXRpb24iwwIKF0luZmVyUmVzcG9uc2VTdGF0aXN0aWNzEjMKDWNvbXB1dGVfaW5mZXIYASABKAsyHC5pbmZlcmVuY2UuU3RhdGlzdGljRHVyYXRpb24SNAoOY29tcHV0ZV9vdXRwdXQYAiABKAsyHC5pbmZlcmVuY2UuU3RhdGlzdGljRHVyYXRpb24SLQoHc3VjY2VzcxgDIAEoCzIcLmluZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvbhIqCgRmYWlsGAQgASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uEjQKDmVtcHR5X3Jlc3BvbnNlGAUgASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uEiwKBmNhbmNlbBgGIAEoCzIcLmluZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvbiLKAQoUSW5mZXJCYXRjaFN0YXRpc3RpY3MSEgoKYmF0Y2hfc2l6ZRgBIAEoBBIzCg1jb21wdXRlX2lucHV0GAIgASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uEjMKDWNvbXB1dGVfaW5mZXIYAyABKAsyHC5pbmZlcmVuY2UuU3RhdGlzdGljRHVyYXRpb24SNAoOY29tcHV0ZV9vdXRwdXQYBCABKAsyHC5pbmZlcmVuY2UuU3RhdGlzdGljRHVyYXRpb24iOgoLTWVtb3J5VXNhZ2USDAoEdHlwZRgBIAEoCRIKCgJpZBgCIAEoAxIRCglieXRlX3NpemUYAyABKAQitAMKD01vZGVsU3RhdGlzdGljcxIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSFgoObGFzdF9pbmZlcmVuY2UYAyABKAQSFwoPaW5mZXJlbmNlX2NvdW50GAQgASgEEhcKD2V4ZWN1dGlvbl9jb3VudBgFIAEoBBIzCg9pbmZlcmVuY2Vfc3RhdHMYBiABKAsyGi5pbmZlcmVuY2UuSW5mZXJTdGF0aXN0aWNzEjQKC2JhdGNoX3N0YXRzGAcgAygLMh8uaW5mZXJlbmNlLkluZmVyQmF0Y2hTdGF0aXN0aWNzEiwKDG1lbW9yeV91c2FnZRgIIAMoCzIWLmluZmVyZW5jZS5NZW1vcnlVc2FnZRJFCg5yZXNwb25zZV9zdGF0cxgJIAMoCzItLmluZmVyZW5jZS5Nb2RlbFN0YXRpc3RpY3MuUmVzcG9uc2VTdGF0c0VudHJ5GlgKElJlc3BvbnNlU3RhdHNFbnRyeRILCgNrZXkYASABKAkSMQoFdmFsdWUYAiABKAsyIi5pbmZlcmVuY2UuSW5mZXJSZXNwb25zZVN0YXRpc3RpY3M6AjgBIkoKF01vZGVsU3RhdGlzdGljc1Jlc3BvbnNlEi8KC21vZGVsX3N0YXRzGAEgAygLMhouaW5mZXJlbmNlLk1vZGVsU3RhdGlzdGljcyKKAQoYTW9kZWxSZXBvc2l0b3J5UGFyYW1ldGVyEhQKCmJvb2xfcGFyYW0YASABKAhIABIVCgtpbnQ2NF9wYXJhbRgCIAEoA0gAEhYKDHN0cmluZ19wYXJhbRgDIAEoCUgAEhUKC2J5dGVzX3BhcmFtGAQgASgMSABCEgoQcGFyYW1ldGVyX2Nob2ljZSJAChZSZXBvc2l0b3J5SW5kZXhSZXF1ZXN0EhcKD3JlcG9zaXRvcnlfbmFtZRgBIAEoCRINCgVyZWFkeRgCIAEoCCKkAQoXUmVwb3NpdG9yeUluZGV4UmVzcG9uc2USPQoGbW9kZWxzGAEgAygLMi0uaW5mZXJlbmNlLlJlcG9zaXRvcnlJbmRleFJlc3BvbnNlLk1vZGVsSW5kZXgaSgoKTW9kZWxJbmRleBIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSDQoFc3RhdGUYAyABKAkSDgoGcmVhc29uGAQgASgJIuwBChpSZXBvc2l0b3J5TW9kZWxMb2FkUmVxdWVzdBIXCg9yZXBvc2l0b3J5X25hbWUYASABKAkSEgoKbW9kZWxfbmFtZRgCIAEoCRJJCgpwYXJhbWV0ZXJzGAMgAygLMjUuaW5mZXJlbmNlLlJlcG9zaXRvcnlNb2RlbExvYWRSZXF1ZXN0LlBhcmFtZXRlcnNFbnRyeRpWCg9QYXJhbWV0ZXJzRW50cnkSCwoDa2V5GAEgASgJEjIKBXZhbHVlGAIgASgLMiMuaW5mZXJlbmNlLk1vZGVsUmVwb3NpdG9yeVBhcmFtZXRlcjoCOAEiRAobUmVwb3NpdG9yeU1vZGVsTG9hZFJlc3BvbnNlEhIKCm1vZGVsX25hbWUYASABKAkSEQoJaXNfbG9hZGVkGAIgASgIIvABChxSZXBvc2l0b3J5TW9kZWxVbmxvYWRSZXF1ZXN0EhcKD3JlcG9zaXRvcnlfbmFtZRgBIAEoCRISCgptb2RlbF9uYW1lGAIgASgJEksKCnBhcmFtZXRlcnMYAyADKAsyNy5pbmZlcmVuY2UuUmVwb3NpdG9yeU1vZGVsVW5sb2FkUmVxdWVzdC5QYXJhbWV0ZXJzRW50cnkaVgoPUGFyYW1ldGVyc0VudHJ5EgsKA2tleRgBIAEoCRIyCgV2YWx1ZRgCIAEoCzIjLmluZmVyZW5jZS5Nb2RlbFJlcG9zaXRvcnlQYXJhbWV0ZXI6AjgBIkgKHVJlcG9zaXRvcnlNb2RlbFVubG9hZFJlc3BvbnNlEhIKCm1vZGVsX25hbWUYASABKAkSEwoLaXNfdW5sb2FkZWQYAiABKAgiLwofU3lzdGVtU2hhcmVkTWVtb3J5U3RhdHVzUmVxdWVzdBIMCgRuYW1lGAEgASgJIqUCCiBTeXN0ZW1TaGFyZWRNZW1vcnlTdGF0dXNSZXNwb25zZRJJCgdyZWdpb25zGAEgAygLMjguaW5mZXJlbmNlLlN5c3RlbVNoYXJlZE1lbW9yeVN0YXR1c1Jlc3BvbnNlLlJlZ2lvbnNFbnRyeRpMCgxSZWdpb25TdGF0dXMSDAoEbmFtZRgBIAEoCRILCgNrZXkYAiABKAkSDgoGb2Zmc2V0GAMgASgEEhEKCWJ5dGVfc2l6ZRgEIAEoBBpoCgxSZWdpb25zRW50cnkSCwoDa2V5GAEgASgJEkcKBXZhbHVlGAIgASgLMjguaW5mZXJlbmNlLlN5c3RlbVNoYXJlZE1lbW9yeVN0YXR1c1Jlc3BvbnNlLlJlZ2lvblN0YXR1czoCOAEiYQohU3lzdGVtU2hhcmVkTWVtb3J5UmVnaXN0ZXJSZXF1ZXN0EgwKBG5hbWUYASABKAkSCwoDa2V5GAIgASgJEg4KBm9mZnNldBgDIAEoBBIRCglieXRlX3NpemUYBCABKAQiJAoiU3lzdGVtU2hhcmVkTWVtb3J5UmVnaXN0ZXJSZXNwb25zZSIzCiNTeXN0ZW1TaGFyZWRNZW1vcnlVbnJlZ2lzdGVyUmVxdWVzdBIMCgRuYW1lGAEgASgJIiYKJFN5c3RlbVNoYXJlZE1lbW9yeVVucmVnaXN0ZXJSZXNwb25zZSItCh1DdWRhU2hhcmVkTWVtb3J5U3RhdHVzUmVxdWVzdBIMCgRuYW1lGAEgASgJIpUCCh5DdWRhU2hhcmVkTWVtb3J5U3RhdHVzUmVzcG9uc2USRwoHcmVnaW9ucxgBIAMoCzI2LmluZmVyZW5jZS5DdWRhU2hhcmVkTWVtb3J5U3RhdHVzUmVzcG9uc2UuUmVnaW9uc0VudHJ5GkIKDFJlZ2lvblN0YXR1cxIMCgRuYW1lGAEgASgJEhEKCWRldmljZV9pZBgCIAEoBBIRCglieXRlX3NpemUYAyABKAQaZgoMUmVnaW9uc0VudHJ5EgsKA2tleRgBIAEoCRJFCgV2YWx1ZRgCIAEoCzI2LmluZmVyZW5jZS5DdWRhU2hhcmVkTWVtb3J5U3RhdHVzUmVzcG9uc2UuUmVnaW9uU3RhdHVzOgI4ASJpCh9DdWRhU2hhcmVkTWVtb3J5UmVnaXN0ZXJSZXF1ZXN0EgwKBG5hbWUYASABKAkSEgoKcmF3X2hhbmRsZRgCIAEoDBIRCglkZXZpY2VfaWQYAyABKAMSEQoJYnl0ZV9zaXplGAQgASgEIiIKIEN1ZGFTaGFyZWRNZW1vcnlSZWdpc3RlclJlc3BvbnNlIjEKIUN1ZGFTaGFyZWRNZW1vcnlVbnJlZ2lzdGVyUmVxdWVzdBIMCgRuYW1lGAEgASgJIiQKIkN1ZGFTaGFyZWRNZW1vcnlVbnJlZ2lzdGVyUmVzcG9uc2Ui5gEKE1RyYWNlU2V0dGluZ1JlcXVlc3QSPgoIc2V0dGluZ3MYASADKAsyLC5pbmZlcmVuY2UuVHJhY2VTZXR0aW5nUmVxdWVzdC5TZXR0aW5nc0VudHJ5EhIKCm1vZGVsX25hbWUYAiABKAkaHQoMU2V0dGluZ1ZhbHVlEg0KBXZhbHVlGAEgAygJGlwKDVNldHRpbmdzRW50cnkSCwoDa2V5GAEgASgJEjoKBXZhbHVlGAIgASgLMisuaW5mZXJlbmNlLlRyYWNlU2V0dGluZ1JlcXVlc3QuU2V0dGluZ1ZhbHVlOgI4ASLVAQoUVHJhY2VTZXR0aW5nUmVzcG9uc2USPwoIc2V0dGluZ3MYASADKAsyLS5pbmZlcmVuY2UuVHJhY2VTZXR0aW5nUmVzcG9uc2UuU2V0dGluZ3NFbnRyeRodCgxTZXR0aW5nVmFsdWUSDQoFdmFsdWUYASADKAkaXQoNU2V0dGluZ3NFbnRyeRILCgNrZXkYASABKAkSOwoFdmFsdWUYAiABKAsyLC5pbmZlcmVuY2UuVHJhY2VTZXR0aW5nUmVzcG9uc2UuU2V0dGluZ1ZhbHVlOgI4ASKaAgoSTG9nU2V0dGluZ3NSZXF1ZXN0Ej0KCHNldHRpbmdzGAEgAygLMisuaW5mZXJlbmNlLkxvZ1NldHRpbmdzUmVxdWVzdC5TZXR0aW5nc0VudHJ5GmgKDFNldHRpbmdWYWx1ZRIUCgpib29sX3BhcmFtGAEgASgISAASFgoMdWludDMyX3BhcmFtGAIgASgNSAASFgoMc3RyaW5nX3BhcmFtGAMgASgJSABCEgoQcGFyYW1ldGVyX2Nob2ljZRpbCg1TZXR0aW5nc0VudHJ5EgsKA2tleRgBIAEoCRI5CgV2YWx1ZRgCIAEoCzIqLmluZmVyZW5jZS5Mb2dTZXR0aW5nc1JlcXVlc3QuU2V0dGluZ1ZhbHVlOgI4ASKdAgoTTG9nU2V0dGluZ3NSZXNwb25zZRI+CghzZXR0aW5ncxgBIAMoCzIsLmluZmVyZW5jZS5Mb2dTZXR0aW5nc1Jlc3BvbnNlLlNldHRpbmdzRW50cnkaaAoMU2V0dGluZ1ZhbHVlEhQKCmJvb2xfcGFyYW0YASABKAhIABIWCgx1aW50MzJfcGFyYW0YAiABKA1IABIWCgxzdHJpbmdfcGFyYW0YAyABKAlIAEISChBwYXJhbWV0ZXJfY2hvaWNlGlwKDVNldHRpbmdzRW50cnkSCwoDa2V5GAEgASgJEjoKBXZhbHVlGAIgASgLMisuaW5mZXJlbmNlLkxvZ1NldHRpbmdzUmVzcG9uc2UuU2V0dGluZ1ZhbHVlOgI4ATKODwoUR1JQQ0luZmVyZW5jZVNlcnZpY2USSQoKU2VydmVyTGl2ZRIcLmluZmVyZW5jZS5TZXJ2ZXJMaXZlUmVxdWVzdBodLmluZmVyZW5jZS5TZXJ2ZXJMaXZlUmVzcG9uc2USTAoLU2VydmVyUmVhZHkSHS5pbmZlcmVuY2UuU2VydmVyUmVhZHlSZXF1ZXN0Gh4uaW5mZXJlbmNlLlNlcnZlclJlYWR5UmVzcG9uc2USSQoKTW9kZWxSZWFkeRIcLmluZmVyZW5jZS5Nb2RlbFJlYWR5UmVxdWVzdBodLmluZmVyZW5jZS5Nb2RlbFJlYWR5UmVzcG9uc2USVQoOU2VydmVyTWV0YWRhdGESIC5pbmZlcmVuY2UuU2VydmVyTWV0YWRhdGFSZXF1ZXN0GiEuaW5mZXJlbmNlLlNlcnZlck1ldGFkYXRhUmVzcG9uc2USUgoNTW9kZWxNZXRhZGF0YRIfLmluZmVyZW5jZS5Nb2RlbE1ldGFkYXRhUmVxdWVzdBogLmluZmVyZW5jZS5Nb2RlbE1ldGFkYXRhUmVzcG9uc2USSQoKTW9kZWxJbmZlchIcLmluZmVyZW5jZS5Nb2RlbEluZmVyUmVxdWVzdBodLmluZmVyZW5jZS5Nb2RlbEluZmVyUmVzcG9uc2USWQoQTW9kZWxTdHJlYW1JbmZlchIcLmluZmVyZW5jZS5Nb2RlbEluZmVyUmVxdWVzdBojLmluZmVyZW5jZS5Nb2RlbFN0cmVhbUluZmVyUmVzcG9uc2UoATABEkwKC01vZGVsQ29uZmlnEh0uaW5mZXJlbmNlLk1vZGVsQ29uZmlnUmVxdWVzdBoeLmluZmVyZW5jZS5Nb2RlbENvbmZpZ1Jlc3BvbnNlElgKD01vZGVsU3RhdGlzdGljcxIhLmluZmVyZW5jZS5Nb2RlbFN0YXRpc3RpY3NSZXF1ZXN0GiIuaW5mZXJlbmNlLk1vZGVsU3RhdGlzdGljc1Jlc3BvbnNlElgKD1JlcG9zaXRvcnlJbmRleBIhLmluZmVyZW5jZS5SZXBvc2l0b3J5SW5kZXhSZXF1ZXN0GiIuaW5mZXJlbmNlLlJlcG9zaXRvcnlJbmRleFJlc3BvbnNlEmQKE1JlcG9zaXRvcnlNb2RlbExvYWQSJS5pbmZlcmVuY2UuUmVwb3NpdG9yeU1vZGVsTG9hZFJlcXVlc3QaJi5pbmZlcmVuY2UuUmVwb3NpdG9yeU1vZGVsTG9hZFJlc3BvbnNlEmoKFVJlcG9zaXRvcnlNb2RlbFVubG9hZBInLmluZmVyZW5jZS5SZXBvc2l0b3J5TW9kZWxVbmxvYWRSZXF1ZXN0GiguaW5mZXJlbmNlLlJlcG9zaXRvcnlNb2RlbFVubG9hZFJlc3BvbnNlEnMKGFN5c3RlbVNoYXJlZE1lbW9yeVN0YXR1cxIqLmluZmVyZW5jZS5TeXN0ZW1TaGFyZWRNZW1vcnlTdGF0dXNSZXF1ZXN0GisuaW5mZXJlbmNlLlN5c3RlbVNoYXJlZE1lbW9yeVN0YXR1c1Jlc3BvbnNlEnkKGlN5c3RlbVNoYXJlZE1lbW9yeVJlZ2lzdGVyEiwuaW5mZXJlbmNlLlN5c3RlbVNoYXJlZE1lbW9yeVJlZ2lzdGVyUmVxdWVzdBotLmluZmVyZW5jZS5TeXN0ZW1TaGFyZWRNZW1vcnlSZWdpc3RlclJlc3BvbnNlEn8KHFN5c3RlbVNoYXJlZE1lbW9yeVVucmVnaXN0ZXISLi5pbmZlcmVuY2UuU3lzdGVtU2hhcmVkTWVtb3J5VW5yZWdpc3RlclJlcXVlc3QaLy5pbmZlcmVuY2UuU3lzdGVtU2hhcmVkTWVtb3J5VW5yZWdpc3RlclJlc3BvbnNlEm0KFkN1ZGFTaGFyZWRNZW1vcnlTdGF0dXMSKC5pbmZlcmVuY2UuQ3VkYVNoYXJlZE1lbW9yeVN0YXR1c1JlcXVlc3QaKS5pbmZlcmVuY2UuQ3VkYVNoYXJlZE1lbW9yeVN0YXR1c1Jlc3BvbnNlEnMKGEN1ZGFTaGFyZWRNZW1vcnlSZWdpc3RlchIqLmluZmVyZW5jZS5DdWRhU2hhcmVkTWVtb3J5UmVnaXN0ZXJSZXF1ZXN0GisuaW5mZXJlbmNlLkN1ZGFTaGFyZWRNZW1vcnlSZWdpc3RlclJlc3BvbnNlEnkKGkN1ZGFTaGFyZWRNZW1vcnlVbnJlZ2lzdGVyEiwuaW5mZXJlbmNlLkN1ZGFTaGFyZWRNZW1vcnlVbnJlZ2lzdGVyUmVxdWVzdBotLmluZmVyZW5jZS5DdWRhU2hhcmVkTWVtb3J5VW5yZWdpc3RlclJlc3BvbnNlEk8KDFRyYWNlU2V0dGluZxIeLmluZmVyZW5jZS5UcmFjZVNldHRpbmdSZXF1ZXN0Gh8uaW5mZXJlbmNlLlRyYWNlU2V0dGluZ1Jlc3BvbnNlEkwKC0xvZ1NldHRpbmdzEh0uaW5mZXJlbmNlLkxvZ1NldHRpbmdzUmVxdWVzdBoeLmluZmVyZW5jZS5Mb2dTZXR0aW5nc1Jlc3BvbnNlYgZwcm90bzM", [file_inference_model_config]);
+  fileDesc("ChxpbmZlcmVuY2UvZ3JwY19zZXJ2aWNlLnByb3RvEglpbmZlcmVuY2UiEwoRU2VydmVyTGl2ZVJlcXVlc3QiIgoSU2VydmVyTGl2ZVJlc3BvbnNlEgwKBGxpdmUYASABKAgiFAoSU2VydmVyUmVhZHlSZXF1ZXN0IiQKE1NlcnZlclJlYWR5UmVzcG9uc2USDQoFcmVhZHkYASABKAgiMgoRTW9kZWxSZWFkeVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJIiMKEk1vZGVsUmVhZHlSZXNwb25zZRINCgVyZWFkeRgBIAEoCCIXChVTZXJ2ZXJNZXRhZGF0YVJlcXVlc3QiSwoWU2VydmVyTWV0YWRhdGFSZXNwb25zZRIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSEgoKZXh0ZW5zaW9ucxgDIAMoCSI1ChRNb2RlbE1ldGFkYXRhUmVxdWVzdBIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAkijQIKFU1vZGVsTWV0YWRhdGFSZXNwb25zZRIMCgRuYW1lGAEgASgJEhAKCHZlcnNpb25zGAIgAygJEhAKCHBsYXRmb3JtGAMgASgJEj8KBmlucHV0cxgEIAMoCzIvLmluZmVyZW5jZS5Nb2RlbE1ldGFkYXRhUmVzcG9uc2UuVGVuc29yTWV0YWRhdGESQAoHb3V0cHV0cxgFIAMoCzIvLmluZmVyZW5jZS5Nb2RlbE1ldGFkYXRhUmVzcG9uc2UuVGVuc29yTWV0YWRhdGEaPwoOVGVuc29yTWV0YWRhdGESDAoEbmFtZRgBIAEoCRIQCghkYXRhdHlwZRgCIAEoCRINCgVzaGFwZRgDIAMoAyLuBgoRTW9kZWxJbmZlclJlcXVlc3QSEgoKbW9kZWxfbmFtZRgBIAEoCRIVCg1tb2RlbF92ZXJzaW9uGAIgASgJEgoKAmlkGAMgASgJEkAKCnBhcmFtZXRlcnMYBCADKAsyLC5pbmZlcmVuY2UuTW9kZWxJbmZlclJlcXVlc3QuUGFyYW1ldGVyc0VudHJ5Ej0KBmlucHV0cxgFIAMoCzItLmluZmVyZW5jZS5Nb2RlbEluZmVyUmVxdWVzdC5JbmZlcklucHV0VGVuc29yEkgKB291dHB1dHMYBiADKAsyNy5pbmZlcmVuY2UuTW9kZWxJbmZlclJlcXVlc3QuSW5mZXJSZXF1ZXN0ZWRPdXRwdXRUZW5zb3ISGgoScmF3X2lucHV0X2NvbnRlbnRzGAcgAygMGpQCChBJbmZlcklucHV0VGVuc29yEgwKBG5hbWUYASABKAkSEAoIZGF0YXR5cGUYAiABKAkSDQoFc2hhcGUYAyADKAMSUQoKcGFyYW1ldGVycxgEIAMoCzI9LmluZmVyZW5jZS5Nb2RlbEluZmVyUmVxdWVzdC5JbmZlcklucHV0VGVuc29yLlBhcmFtZXRlcnNFbnRyeRIwCghjb250ZW50cxgFIAEoCzIeLmluZmVyZW5jZS5JbmZlclRlbnNvckNvbnRlbnRzGkwKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSKAoFdmFsdWUYAiABKAsyGS5pbmZlcmVuY2UuSW5mZXJQYXJhbWV0ZXI6AjgBGtUBChpJbmZlclJlcXVlc3RlZE91dHB1dFRlbnNvchIMCgRuYW1lGAEgASgJElsKCnBhcmFtZXRlcnMYAiADKAsyRy5pbmZlcmVuY2UuTW9kZWxJbmZlclJlcXVlc3QuSW5mZXJSZXF1ZXN0ZWRPdXRwdXRUZW5zb3IuUGFyYW1ldGVyc0VudHJ5GkwKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSKAoFdmFsdWUYAiABKAsyGS5pbmZlcmVuY2UuSW5mZXJQYXJhbWV0ZXI6AjgBGkwKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSKAoFdmFsdWUYAiABKAsyGS5pbmZlcmVuY2UuSW5mZXJQYXJhbWV0ZXI6AjgBItUEChJNb2RlbEluZmVyUmVzcG9uc2USEgoKbW9kZWxfbmFtZRgBIAEoCRIVCg1tb2RlbF92ZXJzaW9uGAIgASgJEgoKAmlkGAMgASgJEkEKCnBhcmFtZXRlcnMYBCADKAsyLS5pbmZlcmVuY2UuTW9kZWxJbmZlclJlc3BvbnNlLlBhcmFtZXRlcnNFbnRyeRJACgdvdXRwdXRzGAUgAygLMi8uaW5mZXJlbmNlLk1vZGVsSW5mZXJSZXNwb25zZS5JbmZlck91dHB1dFRlbnNvchIbChNyYXdfb3V0cHV0X2NvbnRlbnRzGAYgAygMGpcCChFJbmZlck91dHB1dFRlbnNvchIMCgRuYW1lGAEgASgJEhAKCGRhdGF0eXBlGAIgASgJEg0KBXNoYXBlGAMgAygDElMKCnBhcmFtZXRlcnMYBCADKAsyPy5pbmZlcmVuY2UuTW9kZWxJbmZlclJlc3BvbnNlLkluZmVyT3V0cHV0VGVuc29yLlBhcmFtZXRlcnNFbnRyeRIwCghjb250ZW50cxgFIAEoCzIeLmluZmVyZW5jZS5JbmZlclRlbnNvckNvbnRlbnRzGkwKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSKAoFdmFsdWUYAiABKAsyGS5pbmZlcmVuY2UuSW5mZXJQYXJhbWV0ZXI6AjgBGkwKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSKAoFdmFsdWUYAiABKAsyGS5pbmZlcmVuY2UuSW5mZXJQYXJhbWV0ZXI6AjgBImgKGE1vZGVsU3RyZWFtSW5mZXJSZXNwb25zZRIVCg1lcnJvcl9tZXNzYWdlGAEgASgJEjUKDmluZmVyX3Jlc3BvbnNlGAIgASgLMh0uaW5mZXJlbmNlLk1vZGVsSW5mZXJSZXNwb25zZSIzChJNb2RlbENvbmZpZ1JlcXVlc3QSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJIj0KE01vZGVsQ29uZmlnUmVzcG9uc2USJgoGY29uZmlnGAEgASgLMhYuaW5mZXJlbmNlLk1vZGVsQ29uZmlnIjcKFk1vZGVsU3RhdGlzdGljc1JlcXVlc3QSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJIkoKF01vZGVsU3RhdGlzdGljc1Jlc3BvbnNlEi8KC21vZGVsX3N0YXRzGAEgAygLMhouaW5mZXJlbmNlLk1vZGVsU3RhdGlzdGljcyJAChZSZXBvc2l0b3J5SW5kZXhSZXF1ZXN0EhcKD3JlcG9zaXRvcnlfbmFtZRgBIAEoCRINCgVyZWFkeRgCIAEoCCKkAQoXUmVwb3NpdG9yeUluZGV4UmVzcG9uc2USPQoGbW9kZWxzGAEgAygLMi0uaW5mZXJlbmNlLlJlcG9zaXRvcnlJbmRleFJlc3BvbnNlLk1vZGVsSW5kZXgaSgoKTW9kZWxJbmRleBIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSDQoFc3RhdGUYAyABKAkSDgoGcmVhc29uGAQgASgJIuwBChpSZXBvc2l0b3J5TW9kZWxMb2FkUmVxdWVzdBIXCg9yZXBvc2l0b3J5X25hbWUYASABKAkSEgoKbW9kZWxfbmFtZRgCIAEoCRJJCgpwYXJhbWV0ZXJzGAMgAygLMjUuaW5mZXJlbmNlLlJlcG9zaXRvcnlNb2RlbExvYWRSZXF1ZXN0LlBhcmFtZXRlcnNFbnRyeRpWCg9QYXJhbWV0ZXJzRW50cnkSCwoDa2V5GAEgASgJEjIKBXZhbHVlGAIgASgLMiMuaW5mZXJlbmNlLk1vZGVsUmVwb3NpdG9yeVBhcmFtZXRlcjoCOAEiRAobUmVwb3NpdG9yeU1vZGVsTG9hZFJlc3BvbnNlEhIKCm1vZGVsX25hbWUYASABKAkSEQoJaXNfbG9hZGVkGAIgASgIIvABChxSZXBvc2l0b3J5TW9kZWxVbmxvYWRSZXF1ZXN0EhcKD3JlcG9zaXRvcnlfbmFtZRgBIAEoCRISCgptb2RlbF9uYW1lGAIgASgJEksKCnBhcmFtZXRlcnMYAyADKAsyNy5pbmZlcmVuY2UuUmVwb3NpdG9yeU1vZGVsVW5sb2FkUmVxdWVzdC5QYXJhbWV0ZXJzRW50cnkaVgoPUGFyYW1ldGVyc0VudHJ5EgsKA2tleRgBIAEoCRIyCgV2YWx1ZRgCIAEoCzIjLmluZmVyZW5jZS5Nb2RlbFJlcG9zaXRvcnlQYXJhbWV0ZXI6AjgBIkgKHVJlcG9zaXRvcnlNb2RlbFVubG9hZFJlc3BvbnNlEhIKCm1vZGVsX25hbWUYASABKAkSEwoLaXNfdW5sb2FkZWQYAiABKAgiLwofU3lzdGVtU2hhcmVkTWVtb3J5U3RhdHVzUmVxdWVzdBIMCgRuYW1lGAEgASgJIqUCCiBTeXN0ZW1TaGFyZWRNZW1vcnlTdGF0dXNSZXNwb25zZRJJCgdyZWdpb25zGAEgAygLMjguaW5mZXJlbmNlLlN5c3RlbVNoYXJlZE1lbW9yeVN0YXR1c1Jlc3BvbnNlLlJlZ2lvbnNFbnRyeRpMCgxSZWdpb25TdGF0dXMSDAoEbmFtZRgBIAEoCRILCgNrZXkYAiABKAkSDgoGb2Zmc2V0GAMgASgEEhEKCWJ5dGVfc2l6ZRgEIAEoBBpoCgxSZWdpb25zRW50cnkSCwoDa2V5GAEgASgJEkcKBXZhbHVlGAIgASgLMjguaW5mZXJlbmNlLlN5c3RlbVNoYXJlZE1lbW9yeVN0YXR1c1Jlc3BvbnNlLlJlZ2lvblN0YXR1czoCOAEiYQohU3lzdGVtU2hhcmVkTWVtb3J5UmVnaXN0ZXJSZXF1ZXN0EgwKBG5hbWUYASABKAkSCwoDa2V5GAIgASgJEg4KBm9mZnNldBgDIAEoBBIRCglieXRlX3NpemUYBCABKAQiJAoiU3lzdGVtU2hhcmVkTWVtb3J5UmVnaXN0ZXJSZXNwb25zZSIzCiNTeXN0ZW1TaGFyZWRNZW1vcnlVbnJlZ2lzdGVyUmVxdWVzdBIMCgRuYW1lGAEgASgJIiYKJFN5c3RlbVNoYXJlZE1lbW9yeVVucmVnaXN0ZXJSZXNwb25zZSItCh1DdWRhU2hhcmVkTWVtb3J5U3RhdHVzUmVxdWVzdBIMCgRuYW1lGAEgASgJIpUCCh5DdWRhU2hhcmVkTWVtb3J5U3RhdHVzUmVzcG9uc2USRwoHcmVnaW9ucxgBIAMoCzI2LmluZmVyZW5jZS5DdWRhU2hhcmVkTWVtb3J5U3RhdHVzUmVzcG9uc2UuUmVnaW9uc0VudHJ5GkIKDFJlZ2lvblN0YXR1cxIMCgRuYW1lGAEgASgJEhEKCWRldmljZV9pZBgCIAEoBBIRCglieXRlX3NpemUYAyABKAQaZgoMUmVnaW9uc0VudHJ5EgsKA2tleRgBIAEoCRJFCgV2YWx1ZRgCIAEoCzI2LmluZmVyZW5jZS5DdWRhU2hhcmVkTWVtb3J5U3RhdHVzUmVzcG9uc2UuUmVnaW9uU3RhdHVzOgI4ASJpCh9DdWRhU2hhcmVkTWVtb3J5UmVnaXN0ZXJSZXF1ZXN0EgwKBG5hbWUYASABKAkSEgoKcmF3X2hhbmRsZRgCIAEoDBIRCglkZXZpY2VfaWQYAyABKAMSEQoJYnl0ZV9zaXplGAQgASgEIiIKIEN1ZGFTaGFyZWRNZW1vcnlSZWdpc3RlclJlc3BvbnNlIjEKIUN1ZGFTaGFyZWRNZW1vcnlVbnJlZ2lzdGVyUmVxdWVzdBIMCgRuYW1lGAEgASgJIiQKIkN1ZGFTaGFyZWRNZW1vcnlVbnJlZ2lzdGVyUmVzcG9uc2Ui5gEKE1RyYWNlU2V0dGluZ1JlcXVlc3QSPgoIc2V0dGluZ3MYASADKAsyLC5pbmZlcmVuY2UuVHJhY2VTZXR0aW5nUmVxdWVzdC5TZXR0aW5nc0VudHJ5EhIKCm1vZGVsX25hbWUYAiABKAkaHQoMU2V0dGluZ1ZhbHVlEg0KBXZhbHVlGAEgAygJGlwKDVNldHRpbmdzRW50cnkSCwoDa2V5GAEgASgJEjoKBXZhbHVlGAIgASgLMisuaW5mZXJlbmNlLlRyYWNlU2V0dGluZ1JlcXVlc3QuU2V0dGluZ1ZhbHVlOgI4ASLVAQoUVHJhY2VTZXR0aW5nUmVzcG9uc2USPwoIc2V0dGluZ3MYASADKAsyLS5pbmZlcmVuY2UuVHJhY2VTZXR0aW5nUmVzcG9uc2UuU2V0dGluZ3NFbnRyeRodCgxTZXR0aW5nVmFsdWUSDQoFdmFsdWUYASADKAkaXQoNU2V0dGluZ3NFbnRyeRILCgNrZXkYASABKAkSOwoFdmFsdWUYAiABKAsyLC5pbmZlcmVuY2UuVHJhY2VTZXR0aW5nUmVzcG9uc2UuU2V0dGluZ1ZhbHVlOgI4ASKaAgoSTG9nU2V0dGluZ3NSZXF1ZXN0Ej0KCHNldHRpbmdzGAEgAygLMisuaW5mZXJlbmNlLkxvZ1NldHRpbmdzUmVxdWVzdC5TZXR0aW5nc0VudHJ5GmgKDFNldHRpbmdWYWx1ZRIUCgpib29sX3BhcmFtGAEgASgISAASFgoMdWludDMyX3BhcmFtGAIgASgNSAASFgoMc3RyaW5nX3BhcmFtGAMgASgJSABCEgoQcGFyYW1ldGVyX2Nob2ljZRpbCg1TZXR0aW5nc0VudHJ5EgsKA2tleRgBIAEoCRI5CgV2YWx1ZRgCIAEoCzIqLmluZmVyZW5jZS5Mb2dTZXR0aW5nc1JlcXVlc3QuU2V0dGluZ1ZhbHVlOgI4ASKdAgoTTG9nU2V0dGluZ3NSZXNwb25zZRI+CghzZXR0aW5ncxgBIAMoCzIsLmluZmVyZW5jZS5Mb2dTZXR0aW5nc1Jlc3BvbnNlLlNldHRpbmdzRW50cnkaaAoMU2V0dGluZ1ZhbHVlEhQKCmJvb2xfcGFyYW0YASABKAhIABIWCgx1aW50MzJfcGFyYW0YAiABKA1IABIWCgxzdHJpbmdfcGFyYW0YAyABKAlIAEISChBwYXJhbWV0ZXJfY2hvaWNlGlwKDVNldHRpbmdzRW50cnkSCwoDa2V5GAEgASgJEjoKBXZhbHVlGAIgASgLMisuaW5mZXJlbmNlLkxvZ1NldHRpbmdzUmVzcG9uc2UuU2V0dGluZ1ZhbHVlOgI4ASKZAQoOSW5mZXJQYXJhbWV0ZXISFAoKYm9vbF9wYXJhbRgBIAEoCEgAEhUKC2ludDY0X3BhcmFtGAIgASgDSAASFgoMc3RyaW5nX3BhcmFtGAMgASgJSAASFgoMZG91YmxlX3BhcmFtGAQgASgBSAASFgoMdWludDY0X3BhcmFtGAUgASgESABCEgoQcGFyYW1ldGVyX2Nob2ljZSLQAQoTSW5mZXJUZW5zb3JDb250ZW50cxIVCg1ib29sX2NvbnRlbnRzGAEgAygIEhQKDGludF9jb250ZW50cxgCIAMoBRIWCg5pbnQ2NF9jb250ZW50cxgDIAMoAxIVCg11aW50X2NvbnRlbnRzGAQgAygNEhcKD3VpbnQ2NF9jb250ZW50cxgFIAMoBBIVCg1mcDMyX2NvbnRlbnRzGAYgAygCEhUKDWZwNjRfY29udGVudHMYByADKAESFgoOYnl0ZXNfY29udGVudHMYCCADKAwiigEKGE1vZGVsUmVwb3NpdG9yeVBhcmFtZXRlchIUCgpib29sX3BhcmFtGAEgASgISAASFQoLaW50NjRfcGFyYW0YAiABKANIABIWCgxzdHJpbmdfcGFyYW0YAyABKAlIABIVCgtieXRlc19wYXJhbRgEIAEoDEgAQhIKEHBhcmFtZXRlcl9jaG9pY2UiLgoRU3RhdGlzdGljRHVyYXRpb24SDQoFY291bnQYASABKAQSCgoCbnMYAiABKAQinAMKD0luZmVyU3RhdGlzdGljcxItCgdzdWNjZXNzGAEgASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uEioKBGZhaWwYAiABKAsyHC5pbmZlcmVuY2UuU3RhdGlzdGljRHVyYXRpb24SKwoFcXVldWUYAyABKAsyHC5pbmZlcmVuY2UuU3RhdGlzdGljRHVyYXRpb24SMwoNY29tcHV0ZV9pbnB1dBgEIAEoCzIcLmluZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvbhIzCg1jb21wdXRlX2luZmVyGAUgASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uEjQKDmNvbXB1dGVfb3V0cHV0GAYgASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uEi8KCWNhY2hlX2hpdBgHIAEoCzIcLmluZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvbhIwCgpjYWNoZV9taXNzGAggASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uIsMCChdJbmZlclJlc3BvbnNlU3RhdGlzdGljcxIzCg1jb21wdXRlX2luZmVyGAEgASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uEjQKDmNvbXB1dGVfb3V0cHV0GAIgASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uEi0KB3N1Y2Nlc3MYAyABKAsyHC5pbmZlcmVuY2UuU3RhdGlzdGljRHVyYXRpb24SKgoEZmFpbBgEIAEoCzIcLmluZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvbhI0Cg5lbXB0eV9yZXNwb25zZRgFIAEoCzIcLmluZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvbhIsCgZjYW5jZWwYBiABKAsyHC5pbmZlcmVuY2UuU3RhdGlzdGljRHVyYXRpb24iygEKFEluZmVyQmF0Y2hTdGF0aXN0aWNzEhIKCmJhdGNoX3NpemUYASABKAQSMwoNY29tcHV0ZV9pbnB1dBgCIAEoCzIcLmluZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvbhIzCg1jb21wdXRlX2luZmVyGAMgASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uEjQKDmNvbXB1dGVfb3V0cHV0GAQgASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uIjoKC01lbW9yeVVzYWdlEgwKBHR5cGUYASABKAkSCgoCaWQYAiABKAMSEQoJYnl0ZV9zaXplGAMgASgEIrQDCg9Nb2RlbFN0YXRpc3RpY3MSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEhYKDmxhc3RfaW5mZXJlbmNlGAMgASgEEhcKD2luZmVyZW5jZV9jb3VudBgEIAEoBBIXCg9leGVjdXRpb25fY291bnQYBSABKAQSMwoPaW5mZXJlbmNlX3N0YXRzGAYgASgLMhouaW5mZXJlbmNlLkluZmVyU3RhdGlzdGljcxI0CgtiYXRjaF9zdGF0cxgHIAMoCzIfLmluZmVyZW5jZS5JbmZlckJhdGNoU3RhdGlzdGljcxIsCgxtZW1vcnlfdXNhZ2UYCCADKAsyFi5pbmZlcmVuY2UuTWVtb3J5VXNhZ2USRQoOcmVzcG9uc2Vfc3RhdHMYCSADKAsyLS5pbmZlcmVuY2UuTW9kZWxTdGF0aXN0aWNzLlJlc3BvbnNlU3RhdHNFbnRyeRpYChJSZXNwb25zZVN0YXRzRW50cnkSCwoDa2V5GAEgASgJEjEKBXZhbHVlGAIgASgLMiIuaW5mZXJlbmNlLkluZmVyUmVzcG9uc2VTdGF0aXN0aWNzOgI4ATKODwoUR1JQQ0luZmVyZW5jZVNlcnZpY2USSQoKU2VydmVyTGl2ZRIcLmluZmVyZW5jZS5TZXJ2ZXJMaXZlUmVxdWVzdBodLmluZmVyZW5jZS5TZXJ2ZXJMaXZlUmVzcG9uc2USTAoLU2VydmVyUmVhZHkSHS5pbmZlcmVuY2UuU2VydmVyUmVhZHlSZXF1ZXN0Gh4uaW5mZXJlbmNlLlNlcnZlclJlYWR5UmVzcG9uc2USSQoKTW9kZWxSZWFkeRIcLmluZmVyZW5jZS5Nb2RlbFJlYWR5UmVxdWVzdBodLmluZmVyZW5jZS5Nb2RlbFJlYWR5UmVzcG9uc2USVQoOU2VydmVyTWV0YWRhdGESIC5pbmZlcmVuY2UuU2VydmVyTWV0YWRhdGFSZXF1ZXN0GiEuaW5mZXJlbmNlLlNlcnZlck1ldGFkYXRhUmVzcG9uc2USUgoNTW9kZWxNZXRhZGF0YRIfLmluZmVyZW5jZS5Nb2RlbE1ldGFkYXRhUmVxdWVzdBogLmluZmVyZW5jZS5Nb2RlbE1ldGFkYXRhUmVzcG9uc2USSQoKTW9kZWxJbmZlchIcLmluZmVyZW5jZS5Nb2RlbEluZmVyUmVxdWVzdBodLmluZmVyZW5jZS5Nb2RlbEluZmVyUmVzcG9uc2USWQoQTW9kZWxTdHJlYW1JbmZlchIcLmluZmVyZW5jZS5Nb2RlbEluZmVyUmVxdWVzdBojLmluZmVyZW5jZS5Nb2RlbFN0cmVhbUluZmVyUmVzcG9uc2UoATABEkwKC01vZGVsQ29uZmlnEh0uaW5mZXJlbmNlLk1vZGVsQ29uZmlnUmVxdWVzdBoeLmluZmVyZW5jZS5Nb2RlbENvbmZpZ1Jlc3BvbnNlElgKD01vZGVsU3RhdGlzdGljcxIhLmluZmVyZW5jZS5Nb2RlbFN0YXRpc3RpY3NSZXF1ZXN0GiIuaW5mZXJlbmNlLk1vZGVsU3RhdGlzdGljc1Jlc3BvbnNlElgKD1JlcG9zaXRvcnlJbmRleBIhLmluZmVyZW5jZS5SZXBvc2l0b3J5SW5kZXhSZXF1ZXN0GiIuaW5mZXJlbmNlLlJlcG9zaXRvcnlJbmRleFJlc3BvbnNlEmQKE1JlcG9zaXRvcnlNb2RlbExvYWQSJS5pbmZlcmVuY2UuUmVwb3NpdG9yeU1vZGVsTG9hZFJlcXVlc3QaJi5pbmZlcmVuY2UuUmVwb3NpdG9yeU1vZGVsTG9hZFJlc3BvbnNlEmoKFVJlcG9zaXRvcnlNb2RlbFVubG9hZBInLmluZmVyZW5jZS5SZXBvc2l0b3J5TW9kZWxVbmxvYWRSZXF1ZXN0GiguaW5mZXJlbmNlLlJlcG9zaXRvcnlNb2RlbFVubG9hZFJlc3BvbnNlEnMKGFN5c3RlbVNoYXJlZE1lbW9yeVN0YXR1cxIqLmluZmVyZW5jZS5TeXN0ZW1TaGFyZWRNZW1vcnlTdGF0dXNSZXF1ZXN0GisuaW5mZXJlbmNlLlN5c3RlbVNoYXJlZE1lbW9yeVN0YXR1c1Jlc3BvbnNlEnkKGlN5c3RlbVNoYXJlZE1lbW9yeVJlZ2lzdGVyEiwuaW5mZXJlbmNlLlN5c3RlbVNoYXJlZE1lbW9yeVJlZ2lzdGVyUmVxdWVzdBotLmluZmVyZW5jZS5TeXN0ZW1TaGFyZWRNZW1vcnlSZWdpc3RlclJlc3BvbnNlEn8KHFN5c3RlbVNoYXJlZE1lbW9yeVVucmVnaXN0ZXISLi5pbmZlcmVuY2UuU3lzdGVtU2hhcmVkTWVtb3J5VW5yZWdpc3RlclJlcXVlc3QaLy5pbmZlcmVuY2UuU3lzdGVtU2hhcmVkTWVtb3J5VW5yZWdpc3RlclJlc3BvbnNlEm0KFkN1ZGFTaGFyZWRNZW1vcnlTdGF0dXMSKC5pbmZlcmVuY2UuQ3VkYVNoYXJlZE1lbW9yeVN0YXR1c1JlcXVlc3QaKS5pbmZlcmVuY2UuQ3VkYVNoYXJlZE1lbW9yeVN0YXR1c1Jlc3BvbnNlEnMKGEN1ZGFTaGFyZWRNZW1vcnlSZWdpc3RlchIqLmluZmVyZW5jZS5DdWRhU2hhcmVkTWVtb3J5UmVnaXN0ZXJSZXF1ZXN0GisuaW5mZXJlbmNlLkN1ZGFTaGFyZWRNZW1vcnlSZWdpc3RlclJlc3BvbnNlEnkKGkN1ZGFTaGFyZWRNZW1vcnlVbnJlZ2lzdGVyEiwuaW5mZXJlbmNlLkN1ZGFTaGFyZWRNZW1vcnlVbnJlZ2lzdGVyUmVxdWVzdBotLmluZmVyZW5jZS5DdWRhU2hhcmVkTWVtb3J5VW5yZWdpc3RlclJlc3BvbnNlEk8KDFRyYWNlU2V0dGluZxIeLmluZmVyZW5jZS5UcmFjZVNldHRpbmdSZXF1ZXN0Gh8uaW5mZXJlbmNlLlRyYWNlU2V0dGluZ1Jlc3BvbnNlEkwKC0xvZ1NldHRpbmdzEh0uaW5mZXJlbmNlLkxvZ1NldHRpbmdzUmVxdWVzdBoeLmluZmVyZW5jZS5Mb2dTZXR0aW5nc1Jlc3BvbnNlYgZwcm90bzM", [file_inference_model_config]);
 
 /**
+ * Request of ServerLive.
+ *
  * @generated from message inference.ServerLiveRequest
  */
 export type ServerLiveRequest = Message<"inference.ServerLiveRequest"> & {
@@ -28,10 +34,14 @@ export const ServerLiveRequestSchema: GenMessage<ServerLiveRequest> = /*@__PURE_
   messageDesc(file_inference_grpc_service, 0);
 
 /**
+ * Response of ServerLive.
+ *
  * @generated from message inference.ServerLiveResponse
  */
 export type ServerLiveResponse = Message<"inference.ServerLiveResponse"> & {
   /**
+   * True whenever the server answers.
+   *
    * @generated from field: bool live = 1;
    */
   live: boolean;
@@ -45,6 +55,8 @@ export const ServerLiveResponseSchema: GenMessage<ServerLiveResponse> = /*@__PUR
   messageDesc(file_inference_grpc_service, 1);
 
 /**
+ * Request of ServerReady.
+ *
  * @generated from message inference.ServerReadyRequest
  */
 export type ServerReadyRequest = Message<"inference.ServerReadyRequest"> & {
@@ -58,10 +70,14 @@ export const ServerReadyRequestSchema: GenMessage<ServerReadyRequest> = /*@__PUR
   messageDesc(file_inference_grpc_service, 2);
 
 /**
+ * Response of ServerReady.
+ *
  * @generated from message inference.ServerReadyResponse
  */
 export type ServerReadyResponse = Message<"inference.ServerReadyResponse"> & {
   /**
+   * Whether the server takes inference requests.
+   *
    * @generated from field: bool ready = 1;
    */
   ready: boolean;
@@ -75,15 +91,21 @@ export const ServerReadyResponseSchema: GenMessage<ServerReadyResponse> = /*@__P
   messageDesc(file_inference_grpc_service, 3);
 
 /**
+ * Request of ModelReady.
+ *
  * @generated from message inference.ModelReadyRequest
  */
 export type ModelReadyRequest = Message<"inference.ModelReadyRequest"> & {
   /**
+   * Name of the model. Required.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * Version, a positive integer; empty for any.
+   *
    * @generated from field: string version = 2;
    */
   version: string;
@@ -97,10 +119,14 @@ export const ModelReadyRequestSchema: GenMessage<ModelReadyRequest> = /*@__PURE_
   messageDesc(file_inference_grpc_service, 4);
 
 /**
+ * Response of ModelReady.
+ *
  * @generated from message inference.ModelReadyResponse
  */
 export type ModelReadyResponse = Message<"inference.ModelReadyResponse"> & {
   /**
+   * Whether the model takes inference requests.
+   *
    * @generated from field: bool ready = 1;
    */
   ready: boolean;
@@ -114,6 +140,8 @@ export const ModelReadyResponseSchema: GenMessage<ModelReadyResponse> = /*@__PUR
   messageDesc(file_inference_grpc_service, 5);
 
 /**
+ * Request of ServerMetadata.
+ *
  * @generated from message inference.ServerMetadataRequest
  */
 export type ServerMetadataRequest = Message<"inference.ServerMetadataRequest"> & {
@@ -127,20 +155,28 @@ export const ServerMetadataRequestSchema: GenMessage<ServerMetadataRequest> = /*
   messageDesc(file_inference_grpc_service, 6);
 
 /**
+ * Response of ServerMetadata.
+ *
  * @generated from message inference.ServerMetadataResponse
  */
 export type ServerMetadataResponse = Message<"inference.ServerMetadataResponse"> & {
   /**
+   * Name of the server: `tensorwire`.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * Version of the server.
+   *
    * @generated from field: string version = 2;
    */
   version: string;
 
   /**
+   * Extensions of the protocol that the server has, by Triton's names.
+   *
    * @generated from field: repeated string extensions = 3;
    */
   extensions: string[];
@@ -154,15 +190,21 @@ export const ServerMetadataResponseSchema: GenMessage<ServerMetadataResponse> = 
   messageDesc(file_inference_grpc_service, 7);
 
 /**
+ * Request of ModelMetadata.
+ *
  * @generated from message inference.ModelMetadataRequest
  */
 export type ModelMetadataRequest = Message<"inference.ModelMetadataRequest"> & {
   /**
+   * Name of the model. Required.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * Version, a positive integer; empty for the newest that is loaded.
+   *
    * @generated from field: string version = 2;
    */
   version: string;
@@ -176,30 +218,42 @@ export const ModelMetadataRequestSchema: GenMessage<ModelMetadataRequest> = /*@_
   messageDesc(file_inference_grpc_service, 8);
 
 /**
+ * Response of ModelMetadata.
+ *
  * @generated from message inference.ModelMetadataResponse
  */
 export type ModelMetadataResponse = Message<"inference.ModelMetadataResponse"> & {
   /**
+   * Name of the model.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * Versions that are loaded, in rising order; only the one asked for if the request names one.
+   *
    * @generated from field: repeated string versions = 2;
    */
   versions: string[];
 
   /**
+   * What runs the model: `onnxruntime_onnx`.
+   *
    * @generated from field: string platform = 3;
    */
   platform: string;
 
   /**
+   * Inputs in the order of the model.
+   *
    * @generated from field: repeated inference.ModelMetadataResponse.TensorMetadata inputs = 4;
    */
   inputs: ModelMetadataResponse_TensorMetadata[];
 
   /**
+   * Outputs in the order of the model.
+   *
    * @generated from field: repeated inference.ModelMetadataResponse.TensorMetadata outputs = 5;
    */
   outputs: ModelMetadataResponse_TensorMetadata[];
@@ -213,20 +267,29 @@ export const ModelMetadataResponseSchema: GenMessage<ModelMetadataResponse> = /*
   messageDesc(file_inference_grpc_service, 9);
 
 /**
+ * An input or output.
+ *
  * @generated from message inference.ModelMetadataResponse.TensorMetadata
  */
 export type ModelMetadataResponse_TensorMetadata = Message<"inference.ModelMetadataResponse.TensorMetadata"> & {
   /**
+   * Name of the tensor.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * One of BOOL, UINT8, UINT16, UINT32, UINT64, INT8, INT16, INT32, INT64, FP16, FP32, FP64, BF16,
+   * BYTES.
+   *
    * @generated from field: string datatype = 2;
    */
   datatype: string;
 
   /**
+   * Dimensions, the batch dimension first where there is one; -1 is any size, 0 included.
+   *
    * @generated from field: repeated int64 shape = 3;
    */
   shape: bigint[];
@@ -240,139 +303,60 @@ export const ModelMetadataResponse_TensorMetadataSchema: GenMessage<ModelMetadat
   messageDesc(file_inference_grpc_service, 9, 0);
 
 /**
- * @generated from message inference.InferParameter
- */
-export type InferParameter = Message<"inference.InferParameter"> & {
-  /**
-   * @generated from oneof inference.InferParameter.parameter_choice
-   */
-  parameterChoice: {
-    /**
-     * @generated from field: bool bool_param = 1;
-     */
-    value: boolean;
-    case: "boolParam";
-  } | {
-    /**
-     * @generated from field: int64 int64_param = 2;
-     */
-    value: bigint;
-    case: "int64Param";
-  } | {
-    /**
-     * @generated from field: string string_param = 3;
-     */
-    value: string;
-    case: "stringParam";
-  } | {
-    /**
-     * @generated from field: double double_param = 4;
-     */
-    value: number;
-    case: "doubleParam";
-  } | {
-    /**
-     * @generated from field: uint64 uint64_param = 5;
-     */
-    value: bigint;
-    case: "uint64Param";
-  } | { case: undefined; value?: undefined };
-};
-
-/**
- * Describes the message inference.InferParameter.
- * Use `create(InferParameterSchema)` to create a new message.
- */
-export const InferParameterSchema: GenMessage<InferParameter> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 10);
-
-/**
- * @generated from message inference.InferTensorContents
- */
-export type InferTensorContents = Message<"inference.InferTensorContents"> & {
-  /**
-   * @generated from field: repeated bool bool_contents = 1;
-   */
-  boolContents: boolean[];
-
-  /**
-   * @generated from field: repeated int32 int_contents = 2;
-   */
-  intContents: number[];
-
-  /**
-   * @generated from field: repeated int64 int64_contents = 3;
-   */
-  int64Contents: bigint[];
-
-  /**
-   * @generated from field: repeated uint32 uint_contents = 4;
-   */
-  uintContents: number[];
-
-  /**
-   * @generated from field: repeated uint64 uint64_contents = 5;
-   */
-  uint64Contents: bigint[];
-
-  /**
-   * @generated from field: repeated float fp32_contents = 6;
-   */
-  fp32Contents: number[];
-
-  /**
-   * @generated from field: repeated double fp64_contents = 7;
-   */
-  fp64Contents: number[];
-
-  /**
-   * @generated from field: repeated bytes bytes_contents = 8;
-   */
-  bytesContents: Uint8Array[];
-};
-
-/**
- * Describes the message inference.InferTensorContents.
- * Use `create(InferTensorContentsSchema)` to create a new message.
- */
-export const InferTensorContentsSchema: GenMessage<InferTensorContents> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 11);
-
-/**
+ * Request of ModelInfer and ModelStreamInfer.
+ *
  * @generated from message inference.ModelInferRequest
  */
 export type ModelInferRequest = Message<"inference.ModelInferRequest"> & {
   /**
+   * Name of the model. Required.
+   *
    * @generated from field: string model_name = 1;
    */
   modelName: string;
 
   /**
+   * Version, a positive integer; empty for the newest that is loaded.
+   *
    * @generated from field: string model_version = 2;
    */
   modelVersion: string;
 
   /**
+   * Text of the caller's that the response repeats.
+   *
    * @generated from field: string id = 3;
    */
   id: string;
 
   /**
+   * Parameters of the request. Reserved names: `sequence_id`, `sequence_start`, `sequence_end`,
+   * `priority` (1 is the highest, 0 the model's default), `timeout` (microseconds in the queue),
+   * `binary_data_output`.
+   *
    * @generated from field: map<string, inference.InferParameter> parameters = 4;
    */
   parameters: { [key: string]: InferParameter };
 
   /**
+   * Inputs, each at most once. An input that the model has a default for may be left out.
+   *
    * @generated from field: repeated inference.ModelInferRequest.InferInputTensor inputs = 5;
    */
   inputs: ModelInferRequest_InferInputTensor[];
 
   /**
+   * Outputs to answer, in this order; all of the model's if none is named.
+   *
    * @generated from field: repeated inference.ModelInferRequest.InferRequestedOutputTensor outputs = 6;
    */
   outputs: ModelInferRequest_InferRequestedOutputTensor[];
 
   /**
+   * Contents of all inputs, one buffer each in the order of `inputs`: elements row-major and
+   * little-endian, BOOL as one byte, each BYTES element as a 4-byte little-endian length and its
+   * bytes. An input without elements has an empty buffer. FP16 and BF16 can only be sent so.
+   *
    * @generated from field: repeated bytes raw_input_contents = 7;
    */
   rawInputContents: Uint8Array[];
@@ -383,33 +367,46 @@ export type ModelInferRequest = Message<"inference.ModelInferRequest"> & {
  * Use `create(ModelInferRequestSchema)` to create a new message.
  */
 export const ModelInferRequestSchema: GenMessage<ModelInferRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 12);
+  messageDesc(file_inference_grpc_service, 10);
 
 /**
+ * An input tensor.
+ *
  * @generated from message inference.ModelInferRequest.InferInputTensor
  */
 export type ModelInferRequest_InferInputTensor = Message<"inference.ModelInferRequest.InferInputTensor"> & {
   /**
+   * Name of the input. Required.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * Datatype; must be the one that the model declares. Required.
+   *
    * @generated from field: string datatype = 2;
    */
   datatype: string;
 
   /**
+   * Dimensions of 0 or more; none for a scalar.
+   *
    * @generated from field: repeated int64 shape = 3;
    */
   shape: bigint[];
 
   /**
+   * Parameters of the input. `shared_memory_region`, `shared_memory_byte_size` and
+   * `shared_memory_offset` place the contents in shared memory.
+   *
    * @generated from field: map<string, inference.InferParameter> parameters = 4;
    */
   parameters: { [key: string]: InferParameter };
 
   /**
+   * Contents, row-major; absent if the request has `raw_input_contents`.
+   *
    * @generated from field: inference.InferTensorContents contents = 5;
    */
   contents?: InferTensorContents | undefined;
@@ -420,18 +417,25 @@ export type ModelInferRequest_InferInputTensor = Message<"inference.ModelInferRe
  * Use `create(ModelInferRequest_InferInputTensorSchema)` to create a new message.
  */
 export const ModelInferRequest_InferInputTensorSchema: GenMessage<ModelInferRequest_InferInputTensor> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 12, 0);
+  messageDesc(file_inference_grpc_service, 10, 0);
 
 /**
+ * An output to answer.
+ *
  * @generated from message inference.ModelInferRequest.InferRequestedOutputTensor
  */
 export type ModelInferRequest_InferRequestedOutputTensor = Message<"inference.ModelInferRequest.InferRequestedOutputTensor"> & {
   /**
+   * Name of the output. Required.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * Parameters of the output. `classification` (an integer of 1 or more) asks for that many of the
+   * highest scores as BYTES `score:index` or `score:index:label`.
+   *
    * @generated from field: map<string, inference.InferParameter> parameters = 2;
    */
   parameters: { [key: string]: InferParameter };
@@ -442,38 +446,54 @@ export type ModelInferRequest_InferRequestedOutputTensor = Message<"inference.Mo
  * Use `create(ModelInferRequest_InferRequestedOutputTensorSchema)` to create a new message.
  */
 export const ModelInferRequest_InferRequestedOutputTensorSchema: GenMessage<ModelInferRequest_InferRequestedOutputTensor> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 12, 1);
+  messageDesc(file_inference_grpc_service, 10, 1);
 
 /**
+ * Response of ModelInfer. Outputs come as the inputs came: raw contents for a raw request, typed
+ * contents for a typed one, but all raw if one output is FP16 or BF16.
+ *
  * @generated from message inference.ModelInferResponse
  */
 export type ModelInferResponse = Message<"inference.ModelInferResponse"> & {
   /**
+   * Name of the model.
+   *
    * @generated from field: string model_name = 1;
    */
   modelName: string;
 
   /**
+   * Version that answered.
+   *
    * @generated from field: string model_version = 2;
    */
   modelVersion: string;
 
   /**
+   * The request's `id`.
+   *
    * @generated from field: string id = 3;
    */
   id: string;
 
   /**
+   * Parameters of the response. `triton_final_response` marks the last one of a request in a stream.
+   *
    * @generated from field: map<string, inference.InferParameter> parameters = 4;
    */
   parameters: { [key: string]: InferParameter };
 
   /**
+   * Outputs in the order in which they were asked for.
+   *
    * @generated from field: repeated inference.ModelInferResponse.InferOutputTensor outputs = 5;
    */
   outputs: ModelInferResponse_InferOutputTensor[];
 
   /**
+   * Contents of all outputs, one buffer each in the order of `outputs`, in the form of
+   * `raw_input_contents`.
+   *
    * @generated from field: repeated bytes raw_output_contents = 6;
    */
   rawOutputContents: Uint8Array[];
@@ -484,33 +504,45 @@ export type ModelInferResponse = Message<"inference.ModelInferResponse"> & {
  * Use `create(ModelInferResponseSchema)` to create a new message.
  */
 export const ModelInferResponseSchema: GenMessage<ModelInferResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 13);
+  messageDesc(file_inference_grpc_service, 11);
 
 /**
+ * An output tensor.
+ *
  * @generated from message inference.ModelInferResponse.InferOutputTensor
  */
 export type ModelInferResponse_InferOutputTensor = Message<"inference.ModelInferResponse.InferOutputTensor"> & {
   /**
+   * Name of the output.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * Datatype; BYTES for a classification.
+   *
    * @generated from field: string datatype = 2;
    */
   datatype: string;
 
   /**
+   * Dimensions; none for a scalar.
+   *
    * @generated from field: repeated int64 shape = 3;
    */
   shape: bigint[];
 
   /**
+   * Parameters of the output.
+   *
    * @generated from field: map<string, inference.InferParameter> parameters = 4;
    */
   parameters: { [key: string]: InferParameter };
 
   /**
+   * Contents, row-major; absent if the response has `raw_output_contents`.
+   *
    * @generated from field: inference.InferTensorContents contents = 5;
    */
   contents?: InferTensorContents | undefined;
@@ -521,18 +553,24 @@ export type ModelInferResponse_InferOutputTensor = Message<"inference.ModelInfer
  * Use `create(ModelInferResponse_InferOutputTensorSchema)` to create a new message.
  */
 export const ModelInferResponse_InferOutputTensorSchema: GenMessage<ModelInferResponse_InferOutputTensor> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 13, 0);
+  messageDesc(file_inference_grpc_service, 11, 0);
 
 /**
+ * Response of ModelStreamInfer.
+ *
  * @generated from message inference.ModelStreamInferResponse
  */
 export type ModelStreamInferResponse = Message<"inference.ModelStreamInferResponse"> & {
   /**
+   * Why the request failed; empty if it did not.
+   *
    * @generated from field: string error_message = 1;
    */
   errorMessage: string;
 
   /**
+   * The response; of a request that failed, its `id`, model and version only.
+   *
    * @generated from field: inference.ModelInferResponse infer_response = 2;
    */
   inferResponse?: ModelInferResponse | undefined;
@@ -543,18 +581,24 @@ export type ModelStreamInferResponse = Message<"inference.ModelStreamInferRespon
  * Use `create(ModelStreamInferResponseSchema)` to create a new message.
  */
 export const ModelStreamInferResponseSchema: GenMessage<ModelStreamInferResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 14);
+  messageDesc(file_inference_grpc_service, 12);
 
 /**
+ * Request of ModelConfig.
+ *
  * @generated from message inference.ModelConfigRequest
  */
 export type ModelConfigRequest = Message<"inference.ModelConfigRequest"> & {
   /**
+   * Name of the model. Required.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * Version, a positive integer; empty for the newest that is loaded.
+   *
    * @generated from field: string version = 2;
    */
   version: string;
@@ -565,13 +609,17 @@ export type ModelConfigRequest = Message<"inference.ModelConfigRequest"> & {
  * Use `create(ModelConfigRequestSchema)` to create a new message.
  */
 export const ModelConfigRequestSchema: GenMessage<ModelConfigRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 15);
+  messageDesc(file_inference_grpc_service, 13);
 
 /**
+ * Response of ModelConfig.
+ *
  * @generated from message inference.ModelConfigResponse
  */
 export type ModelConfigResponse = Message<"inference.ModelConfigResponse"> & {
   /**
+   * The configuration, without gaps.
+   *
    * @generated from field: inference.ModelConfig config = 1;
    */
   config?: ModelConfig | undefined;
@@ -582,18 +630,24 @@ export type ModelConfigResponse = Message<"inference.ModelConfigResponse"> & {
  * Use `create(ModelConfigResponseSchema)` to create a new message.
  */
 export const ModelConfigResponseSchema: GenMessage<ModelConfigResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 16);
+  messageDesc(file_inference_grpc_service, 14);
 
 /**
+ * Request of ModelStatistics.
+ *
  * @generated from message inference.ModelStatisticsRequest
  */
 export type ModelStatisticsRequest = Message<"inference.ModelStatisticsRequest"> & {
   /**
+   * Name of the model; empty for all that are loaded.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * Version, a positive integer; empty for all that are loaded.
+   *
    * @generated from field: string version = 2;
    */
   version: string;
@@ -604,245 +658,17 @@ export type ModelStatisticsRequest = Message<"inference.ModelStatisticsRequest">
  * Use `create(ModelStatisticsRequestSchema)` to create a new message.
  */
 export const ModelStatisticsRequestSchema: GenMessage<ModelStatisticsRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 17);
+  messageDesc(file_inference_grpc_service, 15);
 
 /**
- * @generated from message inference.StatisticDuration
- */
-export type StatisticDuration = Message<"inference.StatisticDuration"> & {
-  /**
-   * @generated from field: uint64 count = 1;
-   */
-  count: bigint;
-
-  /**
-   * @generated from field: uint64 ns = 2;
-   */
-  ns: bigint;
-};
-
-/**
- * Describes the message inference.StatisticDuration.
- * Use `create(StatisticDurationSchema)` to create a new message.
- */
-export const StatisticDurationSchema: GenMessage<StatisticDuration> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 18);
-
-/**
- * @generated from message inference.InferStatistics
- */
-export type InferStatistics = Message<"inference.InferStatistics"> & {
-  /**
-   * @generated from field: inference.StatisticDuration success = 1;
-   */
-  success?: StatisticDuration | undefined;
-
-  /**
-   * @generated from field: inference.StatisticDuration fail = 2;
-   */
-  fail?: StatisticDuration | undefined;
-
-  /**
-   * @generated from field: inference.StatisticDuration queue = 3;
-   */
-  queue?: StatisticDuration | undefined;
-
-  /**
-   * @generated from field: inference.StatisticDuration compute_input = 4;
-   */
-  computeInput?: StatisticDuration | undefined;
-
-  /**
-   * @generated from field: inference.StatisticDuration compute_infer = 5;
-   */
-  computeInfer?: StatisticDuration | undefined;
-
-  /**
-   * @generated from field: inference.StatisticDuration compute_output = 6;
-   */
-  computeOutput?: StatisticDuration | undefined;
-
-  /**
-   * @generated from field: inference.StatisticDuration cache_hit = 7;
-   */
-  cacheHit?: StatisticDuration | undefined;
-
-  /**
-   * @generated from field: inference.StatisticDuration cache_miss = 8;
-   */
-  cacheMiss?: StatisticDuration | undefined;
-};
-
-/**
- * Describes the message inference.InferStatistics.
- * Use `create(InferStatisticsSchema)` to create a new message.
- */
-export const InferStatisticsSchema: GenMessage<InferStatistics> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 19);
-
-/**
- * @generated from message inference.InferResponseStatistics
- */
-export type InferResponseStatistics = Message<"inference.InferResponseStatistics"> & {
-  /**
-   * @generated from field: inference.StatisticDuration compute_infer = 1;
-   */
-  computeInfer?: StatisticDuration | undefined;
-
-  /**
-   * @generated from field: inference.StatisticDuration compute_output = 2;
-   */
-  computeOutput?: StatisticDuration | undefined;
-
-  /**
-   * @generated from field: inference.StatisticDuration success = 3;
-   */
-  success?: StatisticDuration | undefined;
-
-  /**
-   * @generated from field: inference.StatisticDuration fail = 4;
-   */
-  fail?: StatisticDuration | undefined;
-
-  /**
-   * @generated from field: inference.StatisticDuration empty_response = 5;
-   */
-  emptyResponse?: StatisticDuration | undefined;
-
-  /**
-   * @generated from field: inference.StatisticDuration cancel = 6;
-   */
-  cancel?: StatisticDuration | undefined;
-};
-
-/**
- * Describes the message inference.InferResponseStatistics.
- * Use `create(InferResponseStatisticsSchema)` to create a new message.
- */
-export const InferResponseStatisticsSchema: GenMessage<InferResponseStatistics> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 20);
-
-/**
- * @generated from message inference.InferBatchStatistics
- */
-export type InferBatchStatistics = Message<"inference.InferBatchStatistics"> & {
-  /**
-   * @generated from field: uint64 batch_size = 1;
-   */
-  batchSize: bigint;
-
-  /**
-   * @generated from field: inference.StatisticDuration compute_input = 2;
-   */
-  computeInput?: StatisticDuration | undefined;
-
-  /**
-   * @generated from field: inference.StatisticDuration compute_infer = 3;
-   */
-  computeInfer?: StatisticDuration | undefined;
-
-  /**
-   * @generated from field: inference.StatisticDuration compute_output = 4;
-   */
-  computeOutput?: StatisticDuration | undefined;
-};
-
-/**
- * Describes the message inference.InferBatchStatistics.
- * Use `create(InferBatchStatisticsSchema)` to create a new message.
- */
-export const InferBatchStatisticsSchema: GenMessage<InferBatchStatistics> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 21);
-
-/**
- * @generated from message inference.MemoryUsage
- */
-export type MemoryUsage = Message<"inference.MemoryUsage"> & {
-  /**
-   * @generated from field: string type = 1;
-   */
-  type: string;
-
-  /**
-   * @generated from field: int64 id = 2;
-   */
-  id: bigint;
-
-  /**
-   * @generated from field: uint64 byte_size = 3;
-   */
-  byteSize: bigint;
-};
-
-/**
- * Describes the message inference.MemoryUsage.
- * Use `create(MemoryUsageSchema)` to create a new message.
- */
-export const MemoryUsageSchema: GenMessage<MemoryUsage> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 22);
-
-/**
- * @generated from message inference.ModelStatistics
- */
-export type ModelStatistics = Message<"inference.ModelStatistics"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
-  name: string;
-
-  /**
-   * @generated from field: string version = 2;
-   */
-  version: string;
-
-  /**
-   * @generated from field: uint64 last_inference = 3;
-   */
-  lastInference: bigint;
-
-  /**
-   * @generated from field: uint64 inference_count = 4;
-   */
-  inferenceCount: bigint;
-
-  /**
-   * @generated from field: uint64 execution_count = 5;
-   */
-  executionCount: bigint;
-
-  /**
-   * @generated from field: inference.InferStatistics inference_stats = 6;
-   */
-  inferenceStats?: InferStatistics | undefined;
-
-  /**
-   * @generated from field: repeated inference.InferBatchStatistics batch_stats = 7;
-   */
-  batchStats: InferBatchStatistics[];
-
-  /**
-   * @generated from field: repeated inference.MemoryUsage memory_usage = 8;
-   */
-  memoryUsage: MemoryUsage[];
-
-  /**
-   * @generated from field: map<string, inference.InferResponseStatistics> response_stats = 9;
-   */
-  responseStats: { [key: string]: InferResponseStatistics };
-};
-
-/**
- * Describes the message inference.ModelStatistics.
- * Use `create(ModelStatisticsSchema)` to create a new message.
- */
-export const ModelStatisticsSchema: GenMessage<ModelStatistics> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 23);
-
-/**
+ * Response of ModelStatistics.
+ *
  * @generated from message inference.ModelStatisticsResponse
  */
 export type ModelStatisticsResponse = Message<"inference.ModelStatisticsResponse"> & {
   /**
+   * Statistics by model and version.
+   *
    * @generated from field: repeated inference.ModelStatistics model_stats = 1;
    */
   modelStats: ModelStatistics[];
@@ -853,59 +679,24 @@ export type ModelStatisticsResponse = Message<"inference.ModelStatisticsResponse
  * Use `create(ModelStatisticsResponseSchema)` to create a new message.
  */
 export const ModelStatisticsResponseSchema: GenMessage<ModelStatisticsResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 24);
+  messageDesc(file_inference_grpc_service, 16);
 
 /**
- * @generated from message inference.ModelRepositoryParameter
- */
-export type ModelRepositoryParameter = Message<"inference.ModelRepositoryParameter"> & {
-  /**
-   * @generated from oneof inference.ModelRepositoryParameter.parameter_choice
-   */
-  parameterChoice: {
-    /**
-     * @generated from field: bool bool_param = 1;
-     */
-    value: boolean;
-    case: "boolParam";
-  } | {
-    /**
-     * @generated from field: int64 int64_param = 2;
-     */
-    value: bigint;
-    case: "int64Param";
-  } | {
-    /**
-     * @generated from field: string string_param = 3;
-     */
-    value: string;
-    case: "stringParam";
-  } | {
-    /**
-     * @generated from field: bytes bytes_param = 4;
-     */
-    value: Uint8Array;
-    case: "bytesParam";
-  } | { case: undefined; value?: undefined };
-};
-
-/**
- * Describes the message inference.ModelRepositoryParameter.
- * Use `create(ModelRepositoryParameterSchema)` to create a new message.
- */
-export const ModelRepositoryParameterSchema: GenMessage<ModelRepositoryParameter> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 25);
-
-/**
+ * Request of RepositoryIndex.
+ *
  * @generated from message inference.RepositoryIndexRequest
  */
 export type RepositoryIndexRequest = Message<"inference.RepositoryIndexRequest"> & {
   /**
+   * Must be empty: the repositories of a server are not told apart.
+   *
    * @generated from field: string repository_name = 1;
    */
   repositoryName: string;
 
   /**
+   * Lists only versions that take requests.
+   *
    * @generated from field: bool ready = 2;
    */
   ready: boolean;
@@ -916,13 +707,17 @@ export type RepositoryIndexRequest = Message<"inference.RepositoryIndexRequest">
  * Use `create(RepositoryIndexRequestSchema)` to create a new message.
  */
 export const RepositoryIndexRequestSchema: GenMessage<RepositoryIndexRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 26);
+  messageDesc(file_inference_grpc_service, 17);
 
 /**
+ * Response of RepositoryIndex.
+ *
  * @generated from message inference.RepositoryIndexResponse
  */
 export type RepositoryIndexResponse = Message<"inference.RepositoryIndexResponse"> & {
   /**
+   * Versions by model and version.
+   *
    * @generated from field: repeated inference.RepositoryIndexResponse.ModelIndex models = 1;
    */
   models: RepositoryIndexResponse_ModelIndex[];
@@ -933,28 +728,38 @@ export type RepositoryIndexResponse = Message<"inference.RepositoryIndexResponse
  * Use `create(RepositoryIndexResponseSchema)` to create a new message.
  */
 export const RepositoryIndexResponseSchema: GenMessage<RepositoryIndexResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 27);
+  messageDesc(file_inference_grpc_service, 18);
 
 /**
+ * A version of a model.
+ *
  * @generated from message inference.RepositoryIndexResponse.ModelIndex
  */
 export type RepositoryIndexResponse_ModelIndex = Message<"inference.RepositoryIndexResponse.ModelIndex"> & {
   /**
+   * Name of the model.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * Version; empty for a model of which none was loaded.
+   *
    * @generated from field: string version = 2;
    */
   version: string;
 
   /**
+   * READY, LOADING, UNLOADING, or UNAVAILABLE.
+   *
    * @generated from field: string state = 3;
    */
   state: string;
 
   /**
+   * Why it is not ready, or why the newest load failed while the one before still serves.
+   *
    * @generated from field: string reason = 4;
    */
   reason: string;
@@ -965,23 +770,32 @@ export type RepositoryIndexResponse_ModelIndex = Message<"inference.RepositoryIn
  * Use `create(RepositoryIndexResponse_ModelIndexSchema)` to create a new message.
  */
 export const RepositoryIndexResponse_ModelIndexSchema: GenMessage<RepositoryIndexResponse_ModelIndex> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 27, 0);
+  messageDesc(file_inference_grpc_service, 18, 0);
 
 /**
+ * Request of RepositoryModelLoad. KServe's clients send the model's name in field 1, Triton's in
+ * field 2; either is taken.
+ *
  * @generated from message inference.RepositoryModelLoadRequest
  */
 export type RepositoryModelLoadRequest = Message<"inference.RepositoryModelLoadRequest"> & {
   /**
+   * Name of the model if `model_name` is empty; must be empty otherwise.
+   *
    * @generated from field: string repository_name = 1;
    */
   repositoryName: string;
 
   /**
+   * Name of the model.
+   *
    * @generated from field: string model_name = 2;
    */
   modelName: string;
 
   /**
+   * Parameters of the load. `config` (a string) is a ModelConfig as JSON in place of config.pbtxt.
+   *
    * @generated from field: map<string, inference.ModelRepositoryParameter> parameters = 3;
    */
   parameters: { [key: string]: ModelRepositoryParameter };
@@ -992,18 +806,24 @@ export type RepositoryModelLoadRequest = Message<"inference.RepositoryModelLoadR
  * Use `create(RepositoryModelLoadRequestSchema)` to create a new message.
  */
 export const RepositoryModelLoadRequestSchema: GenMessage<RepositoryModelLoadRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 28);
+  messageDesc(file_inference_grpc_service, 19);
 
 /**
+ * Response of RepositoryModelLoad. The fields are KServe's; Triton's message is empty.
+ *
  * @generated from message inference.RepositoryModelLoadResponse
  */
 export type RepositoryModelLoadResponse = Message<"inference.RepositoryModelLoadResponse"> & {
   /**
+   * Name of the model.
+   *
    * @generated from field: string model_name = 1;
    */
   modelName: string;
 
   /**
+   * True.
+   *
    * @generated from field: bool is_loaded = 2;
    */
   isLoaded: boolean;
@@ -1014,23 +834,31 @@ export type RepositoryModelLoadResponse = Message<"inference.RepositoryModelLoad
  * Use `create(RepositoryModelLoadResponseSchema)` to create a new message.
  */
 export const RepositoryModelLoadResponseSchema: GenMessage<RepositoryModelLoadResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 29);
+  messageDesc(file_inference_grpc_service, 20);
 
 /**
+ * Request of RepositoryModelUnload; the name is taken as in RepositoryModelLoadRequest.
+ *
  * @generated from message inference.RepositoryModelUnloadRequest
  */
 export type RepositoryModelUnloadRequest = Message<"inference.RepositoryModelUnloadRequest"> & {
   /**
+   * Name of the model if `model_name` is empty; must be empty otherwise.
+   *
    * @generated from field: string repository_name = 1;
    */
   repositoryName: string;
 
   /**
+   * Name of the model.
+   *
    * @generated from field: string model_name = 2;
    */
   modelName: string;
 
   /**
+   * Parameters of the unload. `unload_dependents` (a boolean) is taken for ensembles.
+   *
    * @generated from field: map<string, inference.ModelRepositoryParameter> parameters = 3;
    */
   parameters: { [key: string]: ModelRepositoryParameter };
@@ -1041,18 +869,24 @@ export type RepositoryModelUnloadRequest = Message<"inference.RepositoryModelUnl
  * Use `create(RepositoryModelUnloadRequestSchema)` to create a new message.
  */
 export const RepositoryModelUnloadRequestSchema: GenMessage<RepositoryModelUnloadRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 30);
+  messageDesc(file_inference_grpc_service, 21);
 
 /**
+ * Response of RepositoryModelUnload. The fields are KServe's; Triton's message is empty.
+ *
  * @generated from message inference.RepositoryModelUnloadResponse
  */
 export type RepositoryModelUnloadResponse = Message<"inference.RepositoryModelUnloadResponse"> & {
   /**
+   * Name of the model.
+   *
    * @generated from field: string model_name = 1;
    */
   modelName: string;
 
   /**
+   * True.
+   *
    * @generated from field: bool is_unloaded = 2;
    */
   isUnloaded: boolean;
@@ -1063,13 +897,17 @@ export type RepositoryModelUnloadResponse = Message<"inference.RepositoryModelUn
  * Use `create(RepositoryModelUnloadResponseSchema)` to create a new message.
  */
 export const RepositoryModelUnloadResponseSchema: GenMessage<RepositoryModelUnloadResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 31);
+  messageDesc(file_inference_grpc_service, 22);
 
 /**
+ * Request of SystemSharedMemoryStatus.
+ *
  * @generated from message inference.SystemSharedMemoryStatusRequest
  */
 export type SystemSharedMemoryStatusRequest = Message<"inference.SystemSharedMemoryStatusRequest"> & {
   /**
+   * Name of the region; empty for all.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
@@ -1080,13 +918,17 @@ export type SystemSharedMemoryStatusRequest = Message<"inference.SystemSharedMem
  * Use `create(SystemSharedMemoryStatusRequestSchema)` to create a new message.
  */
 export const SystemSharedMemoryStatusRequestSchema: GenMessage<SystemSharedMemoryStatusRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 32);
+  messageDesc(file_inference_grpc_service, 23);
 
 /**
+ * Response of SystemSharedMemoryStatus.
+ *
  * @generated from message inference.SystemSharedMemoryStatusResponse
  */
 export type SystemSharedMemoryStatusResponse = Message<"inference.SystemSharedMemoryStatusResponse"> & {
   /**
+   * Regions by name.
+   *
    * @generated from field: map<string, inference.SystemSharedMemoryStatusResponse.RegionStatus> regions = 1;
    */
   regions: { [key: string]: SystemSharedMemoryStatusResponse_RegionStatus };
@@ -1097,28 +939,38 @@ export type SystemSharedMemoryStatusResponse = Message<"inference.SystemSharedMe
  * Use `create(SystemSharedMemoryStatusResponseSchema)` to create a new message.
  */
 export const SystemSharedMemoryStatusResponseSchema: GenMessage<SystemSharedMemoryStatusResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 33);
+  messageDesc(file_inference_grpc_service, 24);
 
 /**
+ * A registered region.
+ *
  * @generated from message inference.SystemSharedMemoryStatusResponse.RegionStatus
  */
 export type SystemSharedMemoryStatusResponse_RegionStatus = Message<"inference.SystemSharedMemoryStatusResponse.RegionStatus"> & {
   /**
+   * Name of the region.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * Key of the shared memory object.
+   *
    * @generated from field: string key = 2;
    */
   key: string;
 
   /**
+   * Where the region begins in the object, in bytes.
+   *
    * @generated from field: uint64 offset = 3;
    */
   offset: bigint;
 
   /**
+   * Size of the region, in bytes.
+   *
    * @generated from field: uint64 byte_size = 4;
    */
   byteSize: bigint;
@@ -1129,28 +981,38 @@ export type SystemSharedMemoryStatusResponse_RegionStatus = Message<"inference.S
  * Use `create(SystemSharedMemoryStatusResponse_RegionStatusSchema)` to create a new message.
  */
 export const SystemSharedMemoryStatusResponse_RegionStatusSchema: GenMessage<SystemSharedMemoryStatusResponse_RegionStatus> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 33, 0);
+  messageDesc(file_inference_grpc_service, 24, 0);
 
 /**
+ * Request of SystemSharedMemoryRegister.
+ *
  * @generated from message inference.SystemSharedMemoryRegisterRequest
  */
 export type SystemSharedMemoryRegisterRequest = Message<"inference.SystemSharedMemoryRegisterRequest"> & {
   /**
+   * Name for the region. Required.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * Key of the shared memory object, a name under /dev/shm. Required.
+   *
    * @generated from field: string key = 2;
    */
   key: string;
 
   /**
+   * Where the region begins in the object, in bytes.
+   *
    * @generated from field: uint64 offset = 3;
    */
   offset: bigint;
 
   /**
+   * Size of the region, in bytes, above 0.
+   *
    * @generated from field: uint64 byte_size = 4;
    */
   byteSize: bigint;
@@ -1161,9 +1023,11 @@ export type SystemSharedMemoryRegisterRequest = Message<"inference.SystemSharedM
  * Use `create(SystemSharedMemoryRegisterRequestSchema)` to create a new message.
  */
 export const SystemSharedMemoryRegisterRequestSchema: GenMessage<SystemSharedMemoryRegisterRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 34);
+  messageDesc(file_inference_grpc_service, 25);
 
 /**
+ * Response of SystemSharedMemoryRegister.
+ *
  * @generated from message inference.SystemSharedMemoryRegisterResponse
  */
 export type SystemSharedMemoryRegisterResponse = Message<"inference.SystemSharedMemoryRegisterResponse"> & {
@@ -1174,13 +1038,17 @@ export type SystemSharedMemoryRegisterResponse = Message<"inference.SystemShared
  * Use `create(SystemSharedMemoryRegisterResponseSchema)` to create a new message.
  */
 export const SystemSharedMemoryRegisterResponseSchema: GenMessage<SystemSharedMemoryRegisterResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 35);
+  messageDesc(file_inference_grpc_service, 26);
 
 /**
+ * Request of SystemSharedMemoryUnregister.
+ *
  * @generated from message inference.SystemSharedMemoryUnregisterRequest
  */
 export type SystemSharedMemoryUnregisterRequest = Message<"inference.SystemSharedMemoryUnregisterRequest"> & {
   /**
+   * Name of the region; empty for all.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
@@ -1191,9 +1059,11 @@ export type SystemSharedMemoryUnregisterRequest = Message<"inference.SystemShare
  * Use `create(SystemSharedMemoryUnregisterRequestSchema)` to create a new message.
  */
 export const SystemSharedMemoryUnregisterRequestSchema: GenMessage<SystemSharedMemoryUnregisterRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 36);
+  messageDesc(file_inference_grpc_service, 27);
 
 /**
+ * Response of SystemSharedMemoryUnregister.
+ *
  * @generated from message inference.SystemSharedMemoryUnregisterResponse
  */
 export type SystemSharedMemoryUnregisterResponse = Message<"inference.SystemSharedMemoryUnregisterResponse"> & {
@@ -1204,13 +1074,17 @@ export type SystemSharedMemoryUnregisterResponse = Message<"inference.SystemShar
  * Use `create(SystemSharedMemoryUnregisterResponseSchema)` to create a new message.
  */
 export const SystemSharedMemoryUnregisterResponseSchema: GenMessage<SystemSharedMemoryUnregisterResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 37);
+  messageDesc(file_inference_grpc_service, 28);
 
 /**
+ * Request of CudaSharedMemoryStatus.
+ *
  * @generated from message inference.CudaSharedMemoryStatusRequest
  */
 export type CudaSharedMemoryStatusRequest = Message<"inference.CudaSharedMemoryStatusRequest"> & {
   /**
+   * Name of the region; empty for all.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
@@ -1221,13 +1095,17 @@ export type CudaSharedMemoryStatusRequest = Message<"inference.CudaSharedMemoryS
  * Use `create(CudaSharedMemoryStatusRequestSchema)` to create a new message.
  */
 export const CudaSharedMemoryStatusRequestSchema: GenMessage<CudaSharedMemoryStatusRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 38);
+  messageDesc(file_inference_grpc_service, 29);
 
 /**
+ * Response of CudaSharedMemoryStatus.
+ *
  * @generated from message inference.CudaSharedMemoryStatusResponse
  */
 export type CudaSharedMemoryStatusResponse = Message<"inference.CudaSharedMemoryStatusResponse"> & {
   /**
+   * Regions by name.
+   *
    * @generated from field: map<string, inference.CudaSharedMemoryStatusResponse.RegionStatus> regions = 1;
    */
   regions: { [key: string]: CudaSharedMemoryStatusResponse_RegionStatus };
@@ -1238,23 +1116,31 @@ export type CudaSharedMemoryStatusResponse = Message<"inference.CudaSharedMemory
  * Use `create(CudaSharedMemoryStatusResponseSchema)` to create a new message.
  */
 export const CudaSharedMemoryStatusResponseSchema: GenMessage<CudaSharedMemoryStatusResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 39);
+  messageDesc(file_inference_grpc_service, 30);
 
 /**
+ * A registered region.
+ *
  * @generated from message inference.CudaSharedMemoryStatusResponse.RegionStatus
  */
 export type CudaSharedMemoryStatusResponse_RegionStatus = Message<"inference.CudaSharedMemoryStatusResponse.RegionStatus"> & {
   /**
+   * Name of the region.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * Number of the device.
+   *
    * @generated from field: uint64 device_id = 2;
    */
   deviceId: bigint;
 
   /**
+   * Size of the region, in bytes.
+   *
    * @generated from field: uint64 byte_size = 3;
    */
   byteSize: bigint;
@@ -1265,28 +1151,38 @@ export type CudaSharedMemoryStatusResponse_RegionStatus = Message<"inference.Cud
  * Use `create(CudaSharedMemoryStatusResponse_RegionStatusSchema)` to create a new message.
  */
 export const CudaSharedMemoryStatusResponse_RegionStatusSchema: GenMessage<CudaSharedMemoryStatusResponse_RegionStatus> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 39, 0);
+  messageDesc(file_inference_grpc_service, 30, 0);
 
 /**
+ * Request of CudaSharedMemoryRegister.
+ *
  * @generated from message inference.CudaSharedMemoryRegisterRequest
  */
 export type CudaSharedMemoryRegisterRequest = Message<"inference.CudaSharedMemoryRegisterRequest"> & {
   /**
+   * Name for the region. Required.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * cudaIPC handle of the memory.
+   *
    * @generated from field: bytes raw_handle = 2;
    */
   rawHandle: Uint8Array;
 
   /**
+   * Number of the device.
+   *
    * @generated from field: int64 device_id = 3;
    */
   deviceId: bigint;
 
   /**
+   * Size of the region, in bytes.
+   *
    * @generated from field: uint64 byte_size = 4;
    */
   byteSize: bigint;
@@ -1297,9 +1193,11 @@ export type CudaSharedMemoryRegisterRequest = Message<"inference.CudaSharedMemor
  * Use `create(CudaSharedMemoryRegisterRequestSchema)` to create a new message.
  */
 export const CudaSharedMemoryRegisterRequestSchema: GenMessage<CudaSharedMemoryRegisterRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 40);
+  messageDesc(file_inference_grpc_service, 31);
 
 /**
+ * Response of CudaSharedMemoryRegister.
+ *
  * @generated from message inference.CudaSharedMemoryRegisterResponse
  */
 export type CudaSharedMemoryRegisterResponse = Message<"inference.CudaSharedMemoryRegisterResponse"> & {
@@ -1310,13 +1208,17 @@ export type CudaSharedMemoryRegisterResponse = Message<"inference.CudaSharedMemo
  * Use `create(CudaSharedMemoryRegisterResponseSchema)` to create a new message.
  */
 export const CudaSharedMemoryRegisterResponseSchema: GenMessage<CudaSharedMemoryRegisterResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 41);
+  messageDesc(file_inference_grpc_service, 32);
 
 /**
+ * Request of CudaSharedMemoryUnregister.
+ *
  * @generated from message inference.CudaSharedMemoryUnregisterRequest
  */
 export type CudaSharedMemoryUnregisterRequest = Message<"inference.CudaSharedMemoryUnregisterRequest"> & {
   /**
+   * Name of the region; empty for all.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
@@ -1327,9 +1229,11 @@ export type CudaSharedMemoryUnregisterRequest = Message<"inference.CudaSharedMem
  * Use `create(CudaSharedMemoryUnregisterRequestSchema)` to create a new message.
  */
 export const CudaSharedMemoryUnregisterRequestSchema: GenMessage<CudaSharedMemoryUnregisterRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 42);
+  messageDesc(file_inference_grpc_service, 33);
 
 /**
+ * Response of CudaSharedMemoryUnregister.
+ *
  * @generated from message inference.CudaSharedMemoryUnregisterResponse
  */
 export type CudaSharedMemoryUnregisterResponse = Message<"inference.CudaSharedMemoryUnregisterResponse"> & {
@@ -1340,18 +1244,24 @@ export type CudaSharedMemoryUnregisterResponse = Message<"inference.CudaSharedMe
  * Use `create(CudaSharedMemoryUnregisterResponseSchema)` to create a new message.
  */
 export const CudaSharedMemoryUnregisterResponseSchema: GenMessage<CudaSharedMemoryUnregisterResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 43);
+  messageDesc(file_inference_grpc_service, 34);
 
 /**
+ * Request of TraceSetting.
+ *
  * @generated from message inference.TraceSettingRequest
  */
 export type TraceSettingRequest = Message<"inference.TraceSettingRequest"> & {
   /**
+   * Settings to change, by name; those that are not named stay.
+   *
    * @generated from field: map<string, inference.TraceSettingRequest.SettingValue> settings = 1;
    */
   settings: { [key: string]: TraceSettingRequest_SettingValue };
 
   /**
+   * Model whose settings are meant; empty for those of the server.
+   *
    * @generated from field: string model_name = 2;
    */
   modelName: string;
@@ -1362,13 +1272,17 @@ export type TraceSettingRequest = Message<"inference.TraceSettingRequest"> & {
  * Use `create(TraceSettingRequestSchema)` to create a new message.
  */
 export const TraceSettingRequestSchema: GenMessage<TraceSettingRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 44);
+  messageDesc(file_inference_grpc_service, 35);
 
 /**
+ * New value of a setting; none clears it.
+ *
  * @generated from message inference.TraceSettingRequest.SettingValue
  */
 export type TraceSettingRequest_SettingValue = Message<"inference.TraceSettingRequest.SettingValue"> & {
   /**
+   * The value; a setting may have several.
+   *
    * @generated from field: repeated string value = 1;
    */
   value: string[];
@@ -1379,13 +1293,17 @@ export type TraceSettingRequest_SettingValue = Message<"inference.TraceSettingRe
  * Use `create(TraceSettingRequest_SettingValueSchema)` to create a new message.
  */
 export const TraceSettingRequest_SettingValueSchema: GenMessage<TraceSettingRequest_SettingValue> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 44, 0);
+  messageDesc(file_inference_grpc_service, 35, 0);
 
 /**
+ * Response of TraceSetting.
+ *
  * @generated from message inference.TraceSettingResponse
  */
 export type TraceSettingResponse = Message<"inference.TraceSettingResponse"> & {
   /**
+   * All settings, by name.
+   *
    * @generated from field: map<string, inference.TraceSettingResponse.SettingValue> settings = 1;
    */
   settings: { [key: string]: TraceSettingResponse_SettingValue };
@@ -1396,13 +1314,17 @@ export type TraceSettingResponse = Message<"inference.TraceSettingResponse"> & {
  * Use `create(TraceSettingResponseSchema)` to create a new message.
  */
 export const TraceSettingResponseSchema: GenMessage<TraceSettingResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 45);
+  messageDesc(file_inference_grpc_service, 36);
 
 /**
+ * Value of a setting.
+ *
  * @generated from message inference.TraceSettingResponse.SettingValue
  */
 export type TraceSettingResponse_SettingValue = Message<"inference.TraceSettingResponse.SettingValue"> & {
   /**
+   * The value; a setting may have several.
+   *
    * @generated from field: repeated string value = 1;
    */
   value: string[];
@@ -1413,13 +1335,17 @@ export type TraceSettingResponse_SettingValue = Message<"inference.TraceSettingR
  * Use `create(TraceSettingResponse_SettingValueSchema)` to create a new message.
  */
 export const TraceSettingResponse_SettingValueSchema: GenMessage<TraceSettingResponse_SettingValue> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 45, 0);
+  messageDesc(file_inference_grpc_service, 36, 0);
 
 /**
+ * Request of LogSettings.
+ *
  * @generated from message inference.LogSettingsRequest
  */
 export type LogSettingsRequest = Message<"inference.LogSettingsRequest"> & {
   /**
+   * Settings to change, by name; those that are not named stay.
+   *
    * @generated from field: map<string, inference.LogSettingsRequest.SettingValue> settings = 1;
    */
   settings: { [key: string]: LogSettingsRequest_SettingValue };
@@ -1430,29 +1356,39 @@ export type LogSettingsRequest = Message<"inference.LogSettingsRequest"> & {
  * Use `create(LogSettingsRequestSchema)` to create a new message.
  */
 export const LogSettingsRequestSchema: GenMessage<LogSettingsRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 46);
+  messageDesc(file_inference_grpc_service, 37);
 
 /**
+ * New value of a setting.
+ *
  * @generated from message inference.LogSettingsRequest.SettingValue
  */
 export type LogSettingsRequest_SettingValue = Message<"inference.LogSettingsRequest.SettingValue"> & {
   /**
+   * The value.
+   *
    * @generated from oneof inference.LogSettingsRequest.SettingValue.parameter_choice
    */
   parameterChoice: {
     /**
+     * A switch.
+     *
      * @generated from field: bool bool_param = 1;
      */
     value: boolean;
     case: "boolParam";
   } | {
     /**
+     * A level.
+     *
      * @generated from field: uint32 uint32_param = 2;
      */
     value: number;
     case: "uint32Param";
   } | {
     /**
+     * A name, such as that of a file or a format.
+     *
      * @generated from field: string string_param = 3;
      */
     value: string;
@@ -1465,13 +1401,17 @@ export type LogSettingsRequest_SettingValue = Message<"inference.LogSettingsRequ
  * Use `create(LogSettingsRequest_SettingValueSchema)` to create a new message.
  */
 export const LogSettingsRequest_SettingValueSchema: GenMessage<LogSettingsRequest_SettingValue> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 46, 0);
+  messageDesc(file_inference_grpc_service, 37, 0);
 
 /**
+ * Response of LogSettings.
+ *
  * @generated from message inference.LogSettingsResponse
  */
 export type LogSettingsResponse = Message<"inference.LogSettingsResponse"> & {
   /**
+   * All settings, by name.
+   *
    * @generated from field: map<string, inference.LogSettingsResponse.SettingValue> settings = 1;
    */
   settings: { [key: string]: LogSettingsResponse_SettingValue };
@@ -1482,29 +1422,39 @@ export type LogSettingsResponse = Message<"inference.LogSettingsResponse"> & {
  * Use `create(LogSettingsResponseSchema)` to create a new message.
  */
 export const LogSettingsResponseSchema: GenMessage<LogSettingsResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 47);
+  messageDesc(file_inference_grpc_service, 38);
 
 /**
+ * Value of a setting.
+ *
  * @generated from message inference.LogSettingsResponse.SettingValue
  */
 export type LogSettingsResponse_SettingValue = Message<"inference.LogSettingsResponse.SettingValue"> & {
   /**
+   * The value.
+   *
    * @generated from oneof inference.LogSettingsResponse.SettingValue.parameter_choice
    */
   parameterChoice: {
     /**
+     * A switch.
+     *
      * @generated from field: bool bool_param = 1;
      */
     value: boolean;
     case: "boolParam";
   } | {
     /**
+     * A level.
+     *
      * @generated from field: uint32 uint32_param = 2;
      */
     value: number;
     case: "uint32Param";
   } | {
     /**
+     * A name, such as that of a file or a format.
+     *
      * @generated from field: string string_param = 3;
      */
     value: string;
@@ -1517,13 +1467,515 @@ export type LogSettingsResponse_SettingValue = Message<"inference.LogSettingsRes
  * Use `create(LogSettingsResponse_SettingValueSchema)` to create a new message.
  */
 export const LogSettingsResponse_SettingValueSchema: GenMessage<LogSettingsResponse_SettingValue> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 47, 0);
+  messageDesc(file_inference_grpc_service, 38, 0);
 
 /**
+ * Parameter of an inference request or response, or of one of its tensors.
+ *
+ * @generated from message inference.InferParameter
+ */
+export type InferParameter = Message<"inference.InferParameter"> & {
+  /**
+   * The value, of one of these types. `double_param` and `uint64_param` are not known to KServe's
+   * older clients.
+   *
+   * @generated from oneof inference.InferParameter.parameter_choice
+   */
+  parameterChoice: {
+    /**
+     * A boolean.
+     *
+     * @generated from field: bool bool_param = 1;
+     */
+    value: boolean;
+    case: "boolParam";
+  } | {
+    /**
+     * An integer.
+     *
+     * @generated from field: int64 int64_param = 2;
+     */
+    value: bigint;
+    case: "int64Param";
+  } | {
+    /**
+     * A text.
+     *
+     * @generated from field: string string_param = 3;
+     */
+    value: string;
+    case: "stringParam";
+  } | {
+    /**
+     * A number.
+     *
+     * @generated from field: double double_param = 4;
+     */
+    value: number;
+    case: "doubleParam";
+  } | {
+    /**
+     * An integer of 0 or more.
+     *
+     * @generated from field: uint64 uint64_param = 5;
+     */
+    value: bigint;
+    case: "uint64Param";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message inference.InferParameter.
+ * Use `create(InferParameterSchema)` to create a new message.
+ */
+export const InferParameterSchema: GenMessage<InferParameter> = /*@__PURE__*/
+  messageDesc(file_inference_grpc_service, 39);
+
+/**
+ * Typed contents of a tensor, row-major: one element of one field for each element of the tensor. The
+ * datatype decides the field; FP16 and BF16 have none and go in raw contents.
+ *
+ * @generated from message inference.InferTensorContents
+ */
+export type InferTensorContents = Message<"inference.InferTensorContents"> & {
+  /**
+   * BOOL.
+   *
+   * @generated from field: repeated bool bool_contents = 1;
+   */
+  boolContents: boolean[];
+
+  /**
+   * INT8, INT16 and INT32; a value outside of the datatype's range is refused.
+   *
+   * @generated from field: repeated int32 int_contents = 2;
+   */
+  intContents: number[];
+
+  /**
+   * INT64.
+   *
+   * @generated from field: repeated int64 int64_contents = 3;
+   */
+  int64Contents: bigint[];
+
+  /**
+   * UINT8, UINT16 and UINT32; a value outside of the datatype's range is refused.
+   *
+   * @generated from field: repeated uint32 uint_contents = 4;
+   */
+  uintContents: number[];
+
+  /**
+   * UINT64.
+   *
+   * @generated from field: repeated uint64 uint64_contents = 5;
+   */
+  uint64Contents: bigint[];
+
+  /**
+   * FP32.
+   *
+   * @generated from field: repeated float fp32_contents = 6;
+   */
+  fp32Contents: number[];
+
+  /**
+   * FP64.
+   *
+   * @generated from field: repeated double fp64_contents = 7;
+   */
+  fp64Contents: number[];
+
+  /**
+   * BYTES, one entry an element, without a length prefix.
+   *
+   * @generated from field: repeated bytes bytes_contents = 8;
+   */
+  bytesContents: Uint8Array[];
+};
+
+/**
+ * Describes the message inference.InferTensorContents.
+ * Use `create(InferTensorContentsSchema)` to create a new message.
+ */
+export const InferTensorContentsSchema: GenMessage<InferTensorContents> = /*@__PURE__*/
+  messageDesc(file_inference_grpc_service, 40);
+
+/**
+ * Parameter of a load or unload.
+ *
+ * @generated from message inference.ModelRepositoryParameter
+ */
+export type ModelRepositoryParameter = Message<"inference.ModelRepositoryParameter"> & {
+  /**
+   * The value, of one of these types.
+   *
+   * @generated from oneof inference.ModelRepositoryParameter.parameter_choice
+   */
+  parameterChoice: {
+    /**
+     * A boolean.
+     *
+     * @generated from field: bool bool_param = 1;
+     */
+    value: boolean;
+    case: "boolParam";
+  } | {
+    /**
+     * An integer.
+     *
+     * @generated from field: int64 int64_param = 2;
+     */
+    value: bigint;
+    case: "int64Param";
+  } | {
+    /**
+     * A text.
+     *
+     * @generated from field: string string_param = 3;
+     */
+    value: string;
+    case: "stringParam";
+  } | {
+    /**
+     * Contents of a file.
+     *
+     * @generated from field: bytes bytes_param = 4;
+     */
+    value: Uint8Array;
+    case: "bytesParam";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message inference.ModelRepositoryParameter.
+ * Use `create(ModelRepositoryParameterSchema)` to create a new message.
+ */
+export const ModelRepositoryParameterSchema: GenMessage<ModelRepositoryParameter> = /*@__PURE__*/
+  messageDesc(file_inference_grpc_service, 41);
+
+/**
+ * How often something happened, and for how long in all.
+ *
+ * @generated from message inference.StatisticDuration
+ */
+export type StatisticDuration = Message<"inference.StatisticDuration"> & {
+  /**
+   * Number of times.
+   *
+   * @generated from field: uint64 count = 1;
+   */
+  count: bigint;
+
+  /**
+   * Time in all, in nanoseconds.
+   *
+   * @generated from field: uint64 ns = 2;
+   */
+  ns: bigint;
+};
+
+/**
+ * Describes the message inference.StatisticDuration.
+ * Use `create(StatisticDurationSchema)` to create a new message.
+ */
+export const StatisticDurationSchema: GenMessage<StatisticDuration> = /*@__PURE__*/
+  messageDesc(file_inference_grpc_service, 42);
+
+/**
+ * Times of the requests of a model version.
+ *
+ * @generated from message inference.InferStatistics
+ */
+export type InferStatistics = Message<"inference.InferStatistics"> & {
+  /**
+   * Requests that were answered, from their arrival to the encoded answer.
+   *
+   * @generated from field: inference.StatisticDuration success = 1;
+   */
+  success?: StatisticDuration | undefined;
+
+  /**
+   * Requests that failed.
+   *
+   * @generated from field: inference.StatisticDuration fail = 2;
+   */
+  fail?: StatisticDuration | undefined;
+
+  /**
+   * Answered requests in the queue.
+   *
+   * @generated from field: inference.StatisticDuration queue = 3;
+   */
+  queue?: StatisticDuration | undefined;
+
+  /**
+   * Decoding of inputs and their way to the model.
+   *
+   * @generated from field: inference.StatisticDuration compute_input = 4;
+   */
+  computeInput?: StatisticDuration | undefined;
+
+  /**
+   * The model itself.
+   *
+   * @generated from field: inference.StatisticDuration compute_infer = 5;
+   */
+  computeInfer?: StatisticDuration | undefined;
+
+  /**
+   * Encoding of outputs.
+   *
+   * @generated from field: inference.StatisticDuration compute_output = 6;
+   */
+  computeOutput?: StatisticDuration | undefined;
+
+  /**
+   * Requests that the response cache answered, with the time of the look-up.
+   *
+   * @generated from field: inference.StatisticDuration cache_hit = 7;
+   */
+  cacheHit?: StatisticDuration | undefined;
+
+  /**
+   * Requests that the response cache could not answer, with the time of the look-up and of keeping
+   * the answer.
+   *
+   * @generated from field: inference.StatisticDuration cache_miss = 8;
+   */
+  cacheMiss?: StatisticDuration | undefined;
+};
+
+/**
+ * Describes the message inference.InferStatistics.
+ * Use `create(InferStatisticsSchema)` to create a new message.
+ */
+export const InferStatisticsSchema: GenMessage<InferStatistics> = /*@__PURE__*/
+  messageDesc(file_inference_grpc_service, 43);
+
+/**
+ * Times of the responses of a decoupled model.
+ *
+ * @generated from message inference.InferResponseStatistics
+ */
+export type InferResponseStatistics = Message<"inference.InferResponseStatistics"> & {
+  /**
+   * The model itself, until this response.
+   *
+   * @generated from field: inference.StatisticDuration compute_infer = 1;
+   */
+  computeInfer?: StatisticDuration | undefined;
+
+  /**
+   * Encoding of the response.
+   *
+   * @generated from field: inference.StatisticDuration compute_output = 2;
+   */
+  computeOutput?: StatisticDuration | undefined;
+
+  /**
+   * Responses that were sent.
+   *
+   * @generated from field: inference.StatisticDuration success = 3;
+   */
+  success?: StatisticDuration | undefined;
+
+  /**
+   * Responses that failed.
+   *
+   * @generated from field: inference.StatisticDuration fail = 4;
+   */
+  fail?: StatisticDuration | undefined;
+
+  /**
+   * Responses without outputs.
+   *
+   * @generated from field: inference.StatisticDuration empty_response = 5;
+   */
+  emptyResponse?: StatisticDuration | undefined;
+
+  /**
+   * Responses that were cancelled.
+   *
+   * @generated from field: inference.StatisticDuration cancel = 6;
+   */
+  cancel?: StatisticDuration | undefined;
+};
+
+/**
+ * Describes the message inference.InferResponseStatistics.
+ * Use `create(InferResponseStatisticsSchema)` to create a new message.
+ */
+export const InferResponseStatisticsSchema: GenMessage<InferResponseStatistics> = /*@__PURE__*/
+  messageDesc(file_inference_grpc_service, 44);
+
+/**
+ * Times of the executions of one batch size.
+ *
+ * @generated from message inference.InferBatchStatistics
+ */
+export type InferBatchStatistics = Message<"inference.InferBatchStatistics"> & {
+  /**
+   * Rows of the batch.
+   *
+   * @generated from field: uint64 batch_size = 1;
+   */
+  batchSize: bigint;
+
+  /**
+   * Decoding of inputs and their way to the model.
+   *
+   * @generated from field: inference.StatisticDuration compute_input = 2;
+   */
+  computeInput?: StatisticDuration | undefined;
+
+  /**
+   * The model itself.
+   *
+   * @generated from field: inference.StatisticDuration compute_infer = 3;
+   */
+  computeInfer?: StatisticDuration | undefined;
+
+  /**
+   * Encoding of outputs.
+   *
+   * @generated from field: inference.StatisticDuration compute_output = 4;
+   */
+  computeOutput?: StatisticDuration | undefined;
+};
+
+/**
+ * Describes the message inference.InferBatchStatistics.
+ * Use `create(InferBatchStatisticsSchema)` to create a new message.
+ */
+export const InferBatchStatisticsSchema: GenMessage<InferBatchStatistics> = /*@__PURE__*/
+  messageDesc(file_inference_grpc_service, 45);
+
+/**
+ * Memory that a model version holds.
+ *
+ * @generated from message inference.MemoryUsage
+ */
+export type MemoryUsage = Message<"inference.MemoryUsage"> & {
+  /**
+   * Kind of memory: `CPU` or `GPU`.
+   *
+   * @generated from field: string type = 1;
+   */
+  type: string;
+
+  /**
+   * Number of the device, 0 for CPU.
+   *
+   * @generated from field: int64 id = 2;
+   */
+  id: bigint;
+
+  /**
+   * Size in bytes.
+   *
+   * @generated from field: uint64 byte_size = 3;
+   */
+  byteSize: bigint;
+};
+
+/**
+ * Describes the message inference.MemoryUsage.
+ * Use `create(MemoryUsageSchema)` to create a new message.
+ */
+export const MemoryUsageSchema: GenMessage<MemoryUsage> = /*@__PURE__*/
+  messageDesc(file_inference_grpc_service, 46);
+
+/**
+ * Statistics of a model version since it was loaded.
+ *
+ * @generated from message inference.ModelStatistics
+ */
+export type ModelStatistics = Message<"inference.ModelStatistics"> & {
+  /**
+   * Name of the model.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Version.
+   *
+   * @generated from field: string version = 2;
+   */
+  version: string;
+
+  /**
+   * Time of the last request, in milliseconds since 1970-01-01; 0 if there was none.
+   *
+   * @generated from field: uint64 last_inference = 3;
+   */
+  lastInference: bigint;
+
+  /**
+   * Rows that were computed: a batch of 8 counts 8.
+   *
+   * @generated from field: uint64 inference_count = 4;
+   */
+  inferenceCount: bigint;
+
+  /**
+   * Runs of the model: a batch of 8 counts 1.
+   *
+   * @generated from field: uint64 execution_count = 5;
+   */
+  executionCount: bigint;
+
+  /**
+   * Times of requests.
+   *
+   * @generated from field: inference.InferStatistics inference_stats = 6;
+   */
+  inferenceStats?: InferStatistics | undefined;
+
+  /**
+   * Times of executions by batch size, in rising order.
+   *
+   * @generated from field: repeated inference.InferBatchStatistics batch_stats = 7;
+   */
+  batchStats: InferBatchStatistics[];
+
+  /**
+   * Memory of the model.
+   *
+   * @generated from field: repeated inference.MemoryUsage memory_usage = 8;
+   */
+  memoryUsage: MemoryUsage[];
+
+  /**
+   * Times of the responses of a decoupled model, by their place in the stream.
+   *
+   * @generated from field: map<string, inference.InferResponseStatistics> response_stats = 9;
+   */
+  responseStats: { [key: string]: InferResponseStatistics };
+};
+
+/**
+ * Describes the message inference.ModelStatistics.
+ * Use `create(ModelStatisticsSchema)` to create a new message.
+ */
+export const ModelStatisticsSchema: GenMessage<ModelStatistics> = /*@__PURE__*/
+  messageDesc(file_inference_grpc_service, 47);
+
+/**
+ * Serves models.
+ *
+ * Errors carry google.rpc.ErrorInfo with domain `tensorwire` and a reason that names the case; the
+ * message says what was given, what was expected and what to do.
+ *
  * @generated from service inference.GRPCInferenceService
  */
 export const GRPCInferenceService: GenService<{
   /**
+   * Returns whether the server answers at all. Idempotent.
+   *
    * @generated from rpc inference.GRPCInferenceService.ServerLive
    */
   serverLive: {
@@ -1532,6 +1984,9 @@ export const GRPCInferenceService: GenService<{
     output: typeof ServerLiveResponseSchema;
   },
   /**
+   * Returns whether the server takes inference requests: false while models load at start, and from
+   * the moment it is told to stop. Idempotent.
+   *
    * @generated from rpc inference.GRPCInferenceService.ServerReady
    */
   serverReady: {
@@ -1540,6 +1995,12 @@ export const GRPCInferenceService: GenService<{
     output: typeof ServerReadyResponseSchema;
   },
   /**
+   * Returns whether a version of a model takes inference requests; without a version, whether any
+   * does. Idempotent.
+   *
+   * Errors: NOT_FOUND for a model that is not in the repository, INVALID_ARGUMENT for a version that
+   * is not a positive integer.
+   *
    * @generated from rpc inference.GRPCInferenceService.ModelReady
    */
   modelReady: {
@@ -1548,6 +2009,8 @@ export const GRPCInferenceService: GenService<{
     output: typeof ModelReadyResponseSchema;
   },
   /**
+   * Returns the server's name, version and extensions. Idempotent.
+   *
    * @generated from rpc inference.GRPCInferenceService.ServerMetadata
    */
   serverMetadata: {
@@ -1556,6 +2019,12 @@ export const GRPCInferenceService: GenService<{
     output: typeof ServerMetadataResponseSchema;
   },
   /**
+   * Returns a model's inputs and outputs. Idempotent.
+   *
+   * Errors: NOT_FOUND for an unknown model or version and for a model that is not loaded,
+   * INVALID_ARGUMENT for a version that is not a positive integer, UNAVAILABLE while the model loads
+   * or if it failed to.
+   *
    * @generated from rpc inference.GRPCInferenceService.ModelMetadata
    */
   modelMetadata: {
@@ -1564,6 +2033,17 @@ export const GRPCInferenceService: GenService<{
     output: typeof ModelMetadataResponseSchema;
   },
   /**
+   * Runs a model once. Idempotent as far as the model is.
+   *
+   * A request is checked in this order: requested outputs, inputs and their count, batch dimension,
+   * datatype, shape, size of the contents.
+   *
+   * Errors: NOT_FOUND for an unknown model or version and for a model that is not loaded;
+   * INVALID_ARGUMENT for a request that does not fit the model; UNAVAILABLE while the model loads, if
+   * it failed to, if its queue is full, or while the server stops; UNIMPLEMENTED for a decoupled
+   * model; RESOURCE_EXHAUSTED for a message above the limit; DEADLINE_EXCEEDED and CANCELLED also
+   * while the request waits for the model; INTERNAL if the model fails on the input.
+   *
    * @generated from rpc inference.GRPCInferenceService.ModelInfer
    */
   modelInfer: {
@@ -1572,6 +2052,11 @@ export const GRPCInferenceService: GenService<{
     output: typeof ModelInferResponseSchema;
   },
   /**
+   * Runs models for a stream of requests. Responses come in the order of the requests; a request that
+   * fails is answered with an `error_message` and does not end the stream.
+   *
+   * Errors: DEADLINE_EXCEEDED and CANCELLED of the stream as a whole.
+   *
    * @generated from rpc inference.GRPCInferenceService.ModelStreamInfer
    */
   modelStreamInfer: {
@@ -1580,6 +2065,9 @@ export const GRPCInferenceService: GenService<{
     output: typeof ModelStreamInferResponseSchema;
   },
   /**
+   * Returns the configuration of a model, completed with what follows from the model file.
+   * Idempotent. Errors as of ModelMetadata.
+   *
    * @generated from rpc inference.GRPCInferenceService.ModelConfig
    */
   modelConfig: {
@@ -1588,6 +2076,9 @@ export const GRPCInferenceService: GenService<{
     output: typeof ModelConfigResponseSchema;
   },
   /**
+   * Returns counts and times of loaded model versions since they were loaded. Idempotent. Errors as
+   * of ModelMetadata.
+   *
    * @generated from rpc inference.GRPCInferenceService.ModelStatistics
    */
   modelStatistics: {
@@ -1596,6 +2087,9 @@ export const GRPCInferenceService: GenService<{
     output: typeof ModelStatisticsResponseSchema;
   },
   /**
+   * Returns the models of the repository with their states, also those that are not loaded.
+   * Idempotent.
+   *
    * @generated from rpc inference.GRPCInferenceService.RepositoryIndex
    */
   repositoryIndex: {
@@ -1604,6 +2098,15 @@ export const GRPCInferenceService: GenService<{
     output: typeof RepositoryIndexResponseSchema;
   },
   /**
+   * Loads a model, or loads it again after its files changed, and returns when it takes requests. The
+   * old version answers until the new one is ready, and stays if that fails. Idempotent.
+   *
+   * Errors: NOT_FOUND for a model that is not in the repository; INVALID_ARGUMENT for a name that
+   * holds a path, an unknown parameter, or a configuration that does not fit the model; UNAVAILABLE
+   * if loading fails or the model control mode forbids it; PERMISSION_DENIED from other machines
+   * unless the server allows them; UNIMPLEMENTED for a model that needs what the server does not
+   * have.
+   *
    * @generated from rpc inference.GRPCInferenceService.RepositoryModelLoad
    */
   repositoryModelLoad: {
@@ -1612,6 +2115,9 @@ export const GRPCInferenceService: GenService<{
     output: typeof RepositoryModelLoadResponseSchema;
   },
   /**
+   * Unloads all versions of a model and returns when requests under way have been answered.
+   * Idempotent. Errors as of RepositoryModelLoad.
+   *
    * @generated from rpc inference.GRPCInferenceService.RepositoryModelUnload
    */
   repositoryModelUnload: {
@@ -1620,6 +2126,10 @@ export const GRPCInferenceService: GenService<{
     output: typeof RepositoryModelUnloadResponseSchema;
   },
   /**
+   * Returns registered regions of system shared memory. Idempotent.
+   *
+   * Errors: NOT_FOUND for an unknown region, UNIMPLEMENTED where shared memory is not offered.
+   *
    * @generated from rpc inference.GRPCInferenceService.SystemSharedMemoryStatus
    */
   systemSharedMemoryStatus: {
@@ -1628,6 +2138,11 @@ export const GRPCInferenceService: GenService<{
     output: typeof SystemSharedMemoryStatusResponseSchema;
   },
   /**
+   * Registers a region of system shared memory for use as inputs and outputs.
+   *
+   * Errors: ALREADY_EXISTS for a name in use, INVALID_ARGUMENT for a key or range that cannot be
+   * mapped, UNIMPLEMENTED where shared memory is not offered.
+   *
    * @generated from rpc inference.GRPCInferenceService.SystemSharedMemoryRegister
    */
   systemSharedMemoryRegister: {
@@ -1636,6 +2151,10 @@ export const GRPCInferenceService: GenService<{
     output: typeof SystemSharedMemoryRegisterResponseSchema;
   },
   /**
+   * Unregisters a region of system shared memory, or all. Idempotent.
+   *
+   * Errors: UNIMPLEMENTED where shared memory is not offered.
+   *
    * @generated from rpc inference.GRPCInferenceService.SystemSharedMemoryUnregister
    */
   systemSharedMemoryUnregister: {
@@ -1644,6 +2163,8 @@ export const GRPCInferenceService: GenService<{
     output: typeof SystemSharedMemoryUnregisterResponseSchema;
   },
   /**
+   * Returns registered regions of CUDA memory. Answered UNIMPLEMENTED.
+   *
    * @generated from rpc inference.GRPCInferenceService.CudaSharedMemoryStatus
    */
   cudaSharedMemoryStatus: {
@@ -1652,6 +2173,8 @@ export const GRPCInferenceService: GenService<{
     output: typeof CudaSharedMemoryStatusResponseSchema;
   },
   /**
+   * Registers a region of CUDA memory. Answered UNIMPLEMENTED.
+   *
    * @generated from rpc inference.GRPCInferenceService.CudaSharedMemoryRegister
    */
   cudaSharedMemoryRegister: {
@@ -1660,6 +2183,8 @@ export const GRPCInferenceService: GenService<{
     output: typeof CudaSharedMemoryRegisterResponseSchema;
   },
   /**
+   * Unregisters a region of CUDA memory, or all. Answered UNIMPLEMENTED.
+   *
    * @generated from rpc inference.GRPCInferenceService.CudaSharedMemoryUnregister
    */
   cudaSharedMemoryUnregister: {
@@ -1668,6 +2193,11 @@ export const GRPCInferenceService: GenService<{
     output: typeof CudaSharedMemoryUnregisterResponseSchema;
   },
   /**
+   * Changes and returns trace settings, of one model or of the server.
+   *
+   * Errors: INVALID_ARGUMENT for an unknown setting, UNIMPLEMENTED where tracing cannot be set by
+   * calls.
+   *
    * @generated from rpc inference.GRPCInferenceService.TraceSetting
    */
   traceSetting: {
@@ -1676,6 +2206,11 @@ export const GRPCInferenceService: GenService<{
     output: typeof TraceSettingResponseSchema;
   },
   /**
+   * Changes and returns log settings.
+   *
+   * Errors: INVALID_ARGUMENT for an unknown setting, UNIMPLEMENTED where logging cannot be set by
+   * calls.
+   *
    * @generated from rpc inference.GRPCInferenceService.LogSettings
    */
   logSettings: {

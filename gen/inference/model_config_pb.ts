@@ -10,1098 +10,246 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file inference/model_config.proto.
  */
 export const file_inference_model_config: GenFile = /*@__PURE__*/
-  fileDesc("ChxpbmZlcmVuY2UvbW9kZWxfY29uZmlnLnByb3RvEglpbmZlcmVuY2UihwQKEk1vZGVsSW5zdGFuY2VHcm91cBIMCgRuYW1lGAEgASgJEjAKBGtpbmQYBCABKA4yIi5pbmZlcmVuY2UuTW9kZWxJbnN0YW5jZUdyb3VwLktpbmQSDQoFY291bnQYAiABKAUSMQoMcmF0ZV9saW1pdGVyGAYgASgLMhsuaW5mZXJlbmNlLk1vZGVsUmF0ZUxpbWl0ZXISDAoEZ3B1cxgDIAMoBRJIChFzZWNvbmRhcnlfZGV2aWNlcxgIIAMoCzItLmluZmVyZW5jZS5Nb2RlbEluc3RhbmNlR3JvdXAuU2Vjb25kYXJ5RGV2aWNlEg8KB3Byb2ZpbGUYBSADKAkSDwoHcGFzc2l2ZRgHIAEoCBITCgtob3N0X3BvbGljeRgJIAEoCRqcAQoPU2Vjb25kYXJ5RGV2aWNlEk8KBGtpbmQYASABKA4yQS5pbmZlcmVuY2UuTW9kZWxJbnN0YW5jZUdyb3VwLlNlY29uZGFyeURldmljZS5TZWNvbmRhcnlEZXZpY2VLaW5kEhEKCWRldmljZV9pZBgCIAEoAyIlChNTZWNvbmRhcnlEZXZpY2VLaW5kEg4KCktJTkRfTlZETEEQACJBCgRLaW5kEg0KCUtJTkRfQVVUTxAAEgwKCEtJTkRfR1BVEAESDAoIS0lORF9DUFUQAhIOCgpLSU5EX01PREVMEAMi0wIKCk1vZGVsSW5wdXQSDAoEbmFtZRgBIAEoCRImCglkYXRhX3R5cGUYAiABKA4yEy5pbmZlcmVuY2UuRGF0YVR5cGUSLAoGZm9ybWF0GAMgASgOMhwuaW5mZXJlbmNlLk1vZGVsSW5wdXQuRm9ybWF0EgwKBGRpbXMYBCADKAMSLgoHcmVzaGFwZRgFIAEoCzIdLmluZmVyZW5jZS5Nb2RlbFRlbnNvclJlc2hhcGUSFwoPaXNfc2hhcGVfdGVuc29yGAYgASgIEhoKEmFsbG93X3JhZ2dlZF9iYXRjaBgHIAEoCBIQCghvcHRpb25hbBgIIAEoCBIfChdpc19ub25fbGluZWFyX2Zvcm1hdF9pbxgJIAEoCCI7CgZGb3JtYXQSDwoLRk9STUFUX05PTkUQABIPCgtGT1JNQVRfTkhXQxABEg8KC0ZPUk1BVF9OQ0hXEAIi2QIKCkJhdGNoSW5wdXQSKAoEa2luZBgBIAEoDjIaLmluZmVyZW5jZS5CYXRjaElucHV0LktpbmQSEwoLdGFyZ2V0X25hbWUYAiADKAkSJgoJZGF0YV90eXBlGAMgASgOMhMuaW5mZXJlbmNlLkRhdGFUeXBlEhQKDHNvdXJjZV9pbnB1dBgEIAMoCSLNAQoES2luZBIXChNCQVRDSF9FTEVNRU5UX0NPVU5UEAASIwofQkFUQ0hfQUNDVU1VTEFURURfRUxFTUVOVF9DT1VOVBABEi0KKUJBVENIX0FDQ1VNVUxBVEVEX0VMRU1FTlRfQ09VTlRfV0lUSF9aRVJPEAISJAogQkFUQ0hfTUFYX0VMRU1FTlRfQ09VTlRfQVNfU0hBUEUQAxIUChBCQVRDSF9JVEVNX1NIQVBFEAQSHAoYQkFUQ0hfSVRFTV9TSEFQRV9GTEFUVEVOEAUijwEKC0JhdGNoT3V0cHV0EhMKC3RhcmdldF9uYW1lGAEgAygJEikKBGtpbmQYAiABKA4yGy5pbmZlcmVuY2UuQmF0Y2hPdXRwdXQuS2luZBIUCgxzb3VyY2VfaW5wdXQYAyADKAkiKgoES2luZBIiCh5CQVRDSF9TQ0FUVEVSX1dJVEhfSU5QVVRfU0hBUEUQACL9DQoXTW9kZWxPcHRpbWl6YXRpb25Qb2xpY3kSNwoFZ3JhcGgYASABKAsyKC5pbmZlcmVuY2UuTW9kZWxPcHRpbWl6YXRpb25Qb2xpY3kuR3JhcGgSQgoIcHJpb3JpdHkYAiABKA4yMC5pbmZlcmVuY2UuTW9kZWxPcHRpbWl6YXRpb25Qb2xpY3kuTW9kZWxQcmlvcml0eRI1CgRjdWRhGAMgASgLMicuaW5mZXJlbmNlLk1vZGVsT3B0aW1pemF0aW9uUG9saWN5LkN1ZGESWAoWZXhlY3V0aW9uX2FjY2VsZXJhdG9ycxgEIAEoCzI4LmluZmVyZW5jZS5Nb2RlbE9wdGltaXphdGlvblBvbGljeS5FeGVjdXRpb25BY2NlbGVyYXRvcnMSUgoTaW5wdXRfcGlubmVkX21lbW9yeRgFIAEoCzI1LmluZmVyZW5jZS5Nb2RlbE9wdGltaXphdGlvblBvbGljeS5QaW5uZWRNZW1vcnlCdWZmZXISUwoUb3V0cHV0X3Bpbm5lZF9tZW1vcnkYBiABKAsyNS5pbmZlcmVuY2UuTW9kZWxPcHRpbWl6YXRpb25Qb2xpY3kuUGlubmVkTWVtb3J5QnVmZmVyEiYKHmdhdGhlcl9rZXJuZWxfYnVmZmVyX3RocmVzaG9sZBgHIAEoDRIWCg5lYWdlcl9iYXRjaGluZxgIIAEoCBoWCgVHcmFwaBINCgVsZXZlbBgBIAEoBRq6BQoEQ3VkYRIOCgZncmFwaHMYASABKAgSGAoQYnVzeV93YWl0X2V2ZW50cxgCIAEoCBJFCgpncmFwaF9zcGVjGAMgAygLMjEuaW5mZXJlbmNlLk1vZGVsT3B0aW1pemF0aW9uUG9saWN5LkN1ZGEuR3JhcGhTcGVjEhoKEm91dHB1dF9jb3B5X3N0cmVhbRgEIAEoCBqkBAoJR3JhcGhTcGVjEhIKCmJhdGNoX3NpemUYASABKAUSSwoFaW5wdXQYAiADKAsyPC5pbmZlcmVuY2UuTW9kZWxPcHRpbWl6YXRpb25Qb2xpY3kuQ3VkYS5HcmFwaFNwZWMuSW5wdXRFbnRyeRJXChFncmFwaF9sb3dlcl9ib3VuZBgDIAEoCzI8LmluZmVyZW5jZS5Nb2RlbE9wdGltaXphdGlvblBvbGljeS5DdWRhLkdyYXBoU3BlYy5Mb3dlckJvdW5kGhQKBVNoYXBlEgsKA2RpbRgBIAMoAxrfAQoKTG93ZXJCb3VuZBISCgpiYXRjaF9zaXplGAEgASgFElYKBWlucHV0GAIgAygLMkcuaW5mZXJlbmNlLk1vZGVsT3B0aW1pemF0aW9uUG9saWN5LkN1ZGEuR3JhcGhTcGVjLkxvd2VyQm91bmQuSW5wdXRFbnRyeRplCgpJbnB1dEVudHJ5EgsKA2tleRgBIAEoCRJGCgV2YWx1ZRgCIAEoCzI3LmluZmVyZW5jZS5Nb2RlbE9wdGltaXphdGlvblBvbGljeS5DdWRhLkdyYXBoU3BlYy5TaGFwZToCOAEaZQoKSW5wdXRFbnRyeRILCgNrZXkYASABKAkSRgoFdmFsdWUYAiABKAsyNy5pbmZlcmVuY2UuTW9kZWxPcHRpbWl6YXRpb25Qb2xpY3kuQ3VkYS5HcmFwaFNwZWMuU2hhcGU6AjgBGqQDChVFeGVjdXRpb25BY2NlbGVyYXRvcnMSZwoZZ3B1X2V4ZWN1dGlvbl9hY2NlbGVyYXRvchgBIAMoCzJELmluZmVyZW5jZS5Nb2RlbE9wdGltaXphdGlvblBvbGljeS5FeGVjdXRpb25BY2NlbGVyYXRvcnMuQWNjZWxlcmF0b3ISZwoZY3B1X2V4ZWN1dGlvbl9hY2NlbGVyYXRvchgCIAMoCzJELmluZmVyZW5jZS5Nb2RlbE9wdGltaXphdGlvblBvbGljeS5FeGVjdXRpb25BY2NlbGVyYXRvcnMuQWNjZWxlcmF0b3IauAEKC0FjY2VsZXJhdG9yEgwKBG5hbWUYASABKAkSaAoKcGFyYW1ldGVycxgCIAMoCzJULmluZmVyZW5jZS5Nb2RlbE9wdGltaXphdGlvblBvbGljeS5FeGVjdXRpb25BY2NlbGVyYXRvcnMuQWNjZWxlcmF0b3IuUGFyYW1ldGVyc0VudHJ5GjEKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGiQKElBpbm5lZE1lbW9yeUJ1ZmZlchIOCgZlbmFibGUYASABKAgiSQoNTW9kZWxQcmlvcml0eRIUChBQUklPUklUWV9ERUZBVUxUEAASEAoMUFJJT1JJVFlfTUFYEAESEAoMUFJJT1JJVFlfTUlOEAIi2wEKEE1vZGVsUXVldWVQb2xpY3kSQQoOdGltZW91dF9hY3Rpb24YASABKA4yKS5pbmZlcmVuY2UuTW9kZWxRdWV1ZVBvbGljeS5UaW1lb3V0QWN0aW9uEiQKHGRlZmF1bHRfdGltZW91dF9taWNyb3NlY29uZHMYAiABKAQSHgoWYWxsb3dfdGltZW91dF9vdmVycmlkZRgDIAEoCBIWCg5tYXhfcXVldWVfc2l6ZRgEIAEoDSImCg1UaW1lb3V0QWN0aW9uEgoKBlJFSkVDVBAAEgkKBURFTEFZEAEi7goKFU1vZGVsU2VxdWVuY2VCYXRjaGluZxJBCgZkaXJlY3QYAyABKAsyLy5pbmZlcmVuY2UuTW9kZWxTZXF1ZW5jZUJhdGNoaW5nLlN0cmF0ZWd5RGlyZWN0SAASQQoGb2xkZXN0GAQgASgLMi8uaW5mZXJlbmNlLk1vZGVsU2VxdWVuY2VCYXRjaGluZy5TdHJhdGVneU9sZGVzdEgAEiYKHm1heF9zZXF1ZW5jZV9pZGxlX21pY3Jvc2Vjb25kcxgBIAEoBBJECg1jb250cm9sX2lucHV0GAIgAygLMi0uaW5mZXJlbmNlLk1vZGVsU2VxdWVuY2VCYXRjaGluZy5Db250cm9sSW5wdXQSNQoFc3RhdGUYBSADKAsyJi5pbmZlcmVuY2UuTW9kZWxTZXF1ZW5jZUJhdGNoaW5nLlN0YXRlEhoKEml0ZXJhdGl2ZV9zZXF1ZW5jZRgGIAEoCBqxAgoHQ29udHJvbBI7CgRraW5kGAEgASgOMi0uaW5mZXJlbmNlLk1vZGVsU2VxdWVuY2VCYXRjaGluZy5Db250cm9sLktpbmQSGAoQaW50MzJfZmFsc2VfdHJ1ZRgCIAMoBRIXCg9mcDMyX2ZhbHNlX3RydWUYAyADKAISFwoPYm9vbF9mYWxzZV90cnVlGAUgAygIEiYKCWRhdGFfdHlwZRgEIAEoDjITLmluZmVyZW5jZS5EYXRhVHlwZSJ1CgRLaW5kEhoKFkNPTlRST0xfU0VRVUVOQ0VfU1RBUlQQABIaChZDT05UUk9MX1NFUVVFTkNFX1JFQURZEAESGAoUQ09OVFJPTF9TRVFVRU5DRV9FTkQQAhIbChdDT05UUk9MX1NFUVVFTkNFX0NPUlJJRBADGlcKDENvbnRyb2xJbnB1dBIMCgRuYW1lGAEgASgJEjkKB2NvbnRyb2wYAiADKAsyKC5pbmZlcmVuY2UuTW9kZWxTZXF1ZW5jZUJhdGNoaW5nLkNvbnRyb2waigEKDEluaXRpYWxTdGF0ZRImCglkYXRhX3R5cGUYASABKA4yEy5pbmZlcmVuY2UuRGF0YVR5cGUSDAoEZGltcxgCIAMoAxITCgl6ZXJvX2RhdGEYAyABKAhIABITCglkYXRhX2ZpbGUYBCABKAlIABIMCgRuYW1lGAUgASgJQgwKCnN0YXRlX2RhdGEa8wEKBVN0YXRlEhIKCmlucHV0X25hbWUYASABKAkSEwoLb3V0cHV0X25hbWUYAiABKAkSJgoJZGF0YV90eXBlGAMgASgOMhMuaW5mZXJlbmNlLkRhdGFUeXBlEgwKBGRpbXMYBCADKAMSRAoNaW5pdGlhbF9zdGF0ZRgFIAMoCzItLmluZmVyZW5jZS5Nb2RlbFNlcXVlbmNlQmF0Y2hpbmcuSW5pdGlhbFN0YXRlEigKIHVzZV9zYW1lX2J1ZmZlcl9mb3JfaW5wdXRfb3V0cHV0GAYgASgIEhsKE3VzZV9ncm93YWJsZV9tZW1vcnkYByABKAgaWAoOU3RyYXRlZ3lEaXJlY3QSJAocbWF4X3F1ZXVlX2RlbGF5X21pY3Jvc2Vjb25kcxgBIAEoBBIgChhtaW5pbXVtX3Nsb3RfdXRpbGl6YXRpb24YAiABKAIakAEKDlN0cmF0ZWd5T2xkZXN0Eh8KF21heF9jYW5kaWRhdGVfc2VxdWVuY2VzGAEgASgFEhwKFHByZWZlcnJlZF9iYXRjaF9zaXplGAIgAygFEiQKHG1heF9xdWV1ZV9kZWxheV9taWNyb3NlY29uZHMYAyABKAQSGQoRcHJlc2VydmVfb3JkZXJpbmcYBCABKAhCEQoPc3RyYXRlZ3lfY2hvaWNlIpYBChBNb2RlbFJhdGVMaW1pdGVyEjcKCXJlc291cmNlcxgBIAMoCzIkLmluZmVyZW5jZS5Nb2RlbFJhdGVMaW1pdGVyLlJlc291cmNlEhAKCHByaW9yaXR5GAIgASgNGjcKCFJlc291cmNlEgwKBG5hbWUYASABKAkSDgoGZ2xvYmFsGAIgASgIEg0KBWNvdW50GAMgASgNIiMKEk1vZGVsVGVuc29yUmVzaGFwZRINCgVzaGFwZRgBIAMoAyLTAQoLTW9kZWxPdXRwdXQSDAoEbmFtZRgBIAEoCRImCglkYXRhX3R5cGUYAiABKA4yEy5pbmZlcmVuY2UuRGF0YVR5cGUSDAoEZGltcxgDIAMoAxIuCgdyZXNoYXBlGAUgASgLMh0uaW5mZXJlbmNlLk1vZGVsVGVuc29yUmVzaGFwZRIWCg5sYWJlbF9maWxlbmFtZRgEIAEoCRIXCg9pc19zaGFwZV90ZW5zb3IYBiABKAgSHwoXaXNfbm9uX2xpbmVhcl9mb3JtYXRfaW8YByABKAgikAIKEk1vZGVsVmVyc2lvblBvbGljeRI2CgZsYXRlc3QYASABKAsyJC5pbmZlcmVuY2UuTW9kZWxWZXJzaW9uUG9saWN5LkxhdGVzdEgAEjAKA2FsbBgCIAEoCzIhLmluZmVyZW5jZS5Nb2RlbFZlcnNpb25Qb2xpY3kuQWxsSAASOgoIc3BlY2lmaWMYAyABKAsyJi5pbmZlcmVuY2UuTW9kZWxWZXJzaW9uUG9saWN5LlNwZWNpZmljSAAaHgoGTGF0ZXN0EhQKDG51bV92ZXJzaW9ucxgBIAEoDRoFCgNBbGwaHAoIU3BlY2lmaWMSEAoIdmVyc2lvbnMYASADKANCDwoNcG9saWN5X2Nob2ljZSKbAwoUTW9kZWxEeW5hbWljQmF0Y2hpbmcSHAoUcHJlZmVycmVkX2JhdGNoX3NpemUYASADKAUSJAocbWF4X3F1ZXVlX2RlbGF5X21pY3Jvc2Vjb25kcxgCIAEoBBIZChFwcmVzZXJ2ZV9vcmRlcmluZxgDIAEoCBIXCg9wcmlvcml0eV9sZXZlbHMYBCABKAQSHgoWZGVmYXVsdF9wcmlvcml0eV9sZXZlbBgFIAEoBBI5ChRkZWZhdWx0X3F1ZXVlX3BvbGljeRgGIAEoCzIbLmluZmVyZW5jZS5Nb2RlbFF1ZXVlUG9saWN5ElcKFXByaW9yaXR5X3F1ZXVlX3BvbGljeRgHIAMoCzI4LmluZmVyZW5jZS5Nb2RlbER5bmFtaWNCYXRjaGluZy5Qcmlvcml0eVF1ZXVlUG9saWN5RW50cnkaVwoYUHJpb3JpdHlRdWV1ZVBvbGljeUVudHJ5EgsKA2tleRgBIAEoBBIqCgV2YWx1ZRgCIAEoCzIbLmluZmVyZW5jZS5Nb2RlbFF1ZXVlUG9saWN5OgI4ASKVAwoPTW9kZWxFbnNlbWJsaW5nEi0KBHN0ZXAYASADKAsyHy5pbmZlcmVuY2UuTW9kZWxFbnNlbWJsaW5nLlN0ZXASHQoVbWF4X2luZmxpZ2h0X3JlcXVlc3RzGAIgASgNGrMCCgRTdGVwEhIKCm1vZGVsX25hbWUYASABKAkSFQoNbW9kZWxfdmVyc2lvbhgCIAEoAxJACglpbnB1dF9tYXAYAyADKAsyLS5pbmZlcmVuY2UuTW9kZWxFbnNlbWJsaW5nLlN0ZXAuSW5wdXRNYXBFbnRyeRJCCgpvdXRwdXRfbWFwGAQgAygLMi4uaW5mZXJlbmNlLk1vZGVsRW5zZW1ibGluZy5TdGVwLk91dHB1dE1hcEVudHJ5EhcKD21vZGVsX25hbWVzcGFjZRgFIAEoCRovCg1JbnB1dE1hcEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaMAoOT3V0cHV0TWFwRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASImCg5Nb2RlbFBhcmFtZXRlchIUCgxzdHJpbmdfdmFsdWUYASABKAki2QIKC01vZGVsV2FybXVwEgwKBG5hbWUYASABKAkSEgoKYmF0Y2hfc2l6ZRgCIAEoDRIyCgZpbnB1dHMYAyADKAsyIi5pbmZlcmVuY2UuTW9kZWxXYXJtdXAuSW5wdXRzRW50cnkSDQoFY291bnQYBCABKA0alwEKBUlucHV0EiYKCWRhdGFfdHlwZRgBIAEoDjITLmluZmVyZW5jZS5EYXRhVHlwZRIMCgRkaW1zGAIgAygDEhMKCXplcm9fZGF0YRgDIAEoCEgAEhUKC3JhbmRvbV9kYXRhGAQgASgISAASGQoPaW5wdXRfZGF0YV9maWxlGAUgASgJSABCEQoPaW5wdXRfZGF0YV90eXBlGksKC0lucHV0c0VudHJ5EgsKA2tleRgBIAEoCRIrCgV2YWx1ZRgCIAEoCzIcLmluZmVyZW5jZS5Nb2RlbFdhcm11cC5JbnB1dDoCOAEiLgoPTW9kZWxPcGVyYXRpb25zEhsKE29wX2xpYnJhcnlfZmlsZW5hbWUYASADKAkiKwoWTW9kZWxUcmFuc2FjdGlvblBvbGljeRIRCglkZWNvdXBsZWQYASABKAgi5gEKFU1vZGVsUmVwb3NpdG9yeUFnZW50cxI2CgZhZ2VudHMYASADKAsyJi5pbmZlcmVuY2UuTW9kZWxSZXBvc2l0b3J5QWdlbnRzLkFnZW50GpQBCgVBZ2VudBIMCgRuYW1lGAEgASgJEkoKCnBhcmFtZXRlcnMYAiADKAsyNi5pbmZlcmVuY2UuTW9kZWxSZXBvc2l0b3J5QWdlbnRzLkFnZW50LlBhcmFtZXRlcnNFbnRyeRoxCg9QYXJhbWV0ZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIkChJNb2RlbFJlc3BvbnNlQ2FjaGUSDgoGZW5hYmxlGAEgASgIIuICCgxNb2RlbE1ldHJpY3MSPQoObWV0cmljX2NvbnRyb2wYASADKAsyJS5pbmZlcmVuY2UuTW9kZWxNZXRyaWNzLk1ldHJpY0NvbnRyb2wakgIKDU1ldHJpY0NvbnRyb2wSUQoRbWV0cmljX2lkZW50aWZpZXIYASABKAsyNi5pbmZlcmVuY2UuTW9kZWxNZXRyaWNzLk1ldHJpY0NvbnRyb2wuTWV0cmljSWRlbnRpZmllchJTChFoaXN0b2dyYW1fb3B0aW9ucxgCIAEoCzI2LmluZmVyZW5jZS5Nb2RlbE1ldHJpY3MuTWV0cmljQ29udHJvbC5IaXN0b2dyYW1PcHRpb25zSAAaIgoQTWV0cmljSWRlbnRpZmllchIOCgZmYW1pbHkYASABKAkaIwoQSGlzdG9ncmFtT3B0aW9ucxIPCgdidWNrZXRzGAEgAygBQhAKDm1ldHJpY19vcHRpb25zIvMKCgtNb2RlbENvbmZpZxIMCgRuYW1lGAEgASgJEhAKCHBsYXRmb3JtGAIgASgJEg8KB2JhY2tlbmQYESABKAkSDwoHcnVudGltZRgZIAEoCRI1Cg52ZXJzaW9uX3BvbGljeRgDIAEoCzIdLmluZmVyZW5jZS5Nb2RlbFZlcnNpb25Qb2xpY3kSFgoObWF4X2JhdGNoX3NpemUYBCABKAUSJAoFaW5wdXQYBSADKAsyFS5pbmZlcmVuY2UuTW9kZWxJbnB1dBImCgZvdXRwdXQYBiADKAsyFi5pbmZlcmVuY2UuTW9kZWxPdXRwdXQSKgoLYmF0Y2hfaW5wdXQYFCADKAsyFS5pbmZlcmVuY2UuQmF0Y2hJbnB1dBIsCgxiYXRjaF9vdXRwdXQYFSADKAsyFi5pbmZlcmVuY2UuQmF0Y2hPdXRwdXQSOAoMb3B0aW1pemF0aW9uGAwgASgLMiIuaW5mZXJlbmNlLk1vZGVsT3B0aW1pemF0aW9uUG9saWN5EjsKEGR5bmFtaWNfYmF0Y2hpbmcYCyABKAsyHy5pbmZlcmVuY2UuTW9kZWxEeW5hbWljQmF0Y2hpbmdIABI9ChFzZXF1ZW5jZV9iYXRjaGluZxgNIAEoCzIgLmluZmVyZW5jZS5Nb2RlbFNlcXVlbmNlQmF0Y2hpbmdIABI5ChNlbnNlbWJsZV9zY2hlZHVsaW5nGA8gASgLMhouaW5mZXJlbmNlLk1vZGVsRW5zZW1ibGluZ0gAEjUKDmluc3RhbmNlX2dyb3VwGAcgAygLMh0uaW5mZXJlbmNlLk1vZGVsSW5zdGFuY2VHcm91cBIeChZkZWZhdWx0X21vZGVsX2ZpbGVuYW1lGAggASgJEkgKEmNjX21vZGVsX2ZpbGVuYW1lcxgJIAMoCzIsLmluZmVyZW5jZS5Nb2RlbENvbmZpZy5DY01vZGVsRmlsZW5hbWVzRW50cnkSOwoLbWV0cmljX3RhZ3MYCiADKAsyJi5pbmZlcmVuY2UuTW9kZWxDb25maWcuTWV0cmljVGFnc0VudHJ5EjoKCnBhcmFtZXRlcnMYDiADKAsyJi5pbmZlcmVuY2UuTW9kZWxDb25maWcuUGFyYW1ldGVyc0VudHJ5EiwKDG1vZGVsX3dhcm11cBgQIAMoCzIWLmluZmVyZW5jZS5Nb2RlbFdhcm11cBI0ChBtb2RlbF9vcGVyYXRpb25zGBIgASgLMhouaW5mZXJlbmNlLk1vZGVsT3BlcmF0aW9ucxJDChhtb2RlbF90cmFuc2FjdGlvbl9wb2xpY3kYEyABKAsyIS5pbmZlcmVuY2UuTW9kZWxUcmFuc2FjdGlvblBvbGljeRJBChdtb2RlbF9yZXBvc2l0b3J5X2FnZW50cxgXIAEoCzIgLmluZmVyZW5jZS5Nb2RlbFJlcG9zaXRvcnlBZ2VudHMSNQoOcmVzcG9uc2VfY2FjaGUYGCABKAsyHS5pbmZlcmVuY2UuTW9kZWxSZXNwb25zZUNhY2hlEi4KDW1vZGVsX21ldHJpY3MYGiABKAsyFy5pbmZlcmVuY2UuTW9kZWxNZXRyaWNzGjcKFUNjTW9kZWxGaWxlbmFtZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGjEKD01ldHJpY1RhZ3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGkwKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSKAoFdmFsdWUYAiABKAsyGS5pbmZlcmVuY2UuTW9kZWxQYXJhbWV0ZXI6AjgBQhMKEXNjaGVkdWxpbmdfY2hvaWNlKvoBCghEYXRhVHlwZRIQCgxUWVBFX0lOVkFMSUQQABINCglUWVBFX0JPT0wQARIOCgpUWVBFX1VJTlQ4EAISDwoLVFlQRV9VSU5UMTYQAxIPCgtUWVBFX1VJTlQzMhAEEg8KC1RZUEVfVUlOVDY0EAUSDQoJVFlQRV9JTlQ4EAYSDgoKVFlQRV9JTlQxNhAHEg4KClRZUEVfSU5UMzIQCBIOCgpUWVBFX0lOVDY0EAkSDQoJVFlQRV9GUDE2EAoSDQoJVFlQRV9GUDMyEAsSDQoJVFlQRV9GUDY0EAwSDwoLVFlQRV9TVFJJTkcQDRINCglUWVBFX0JGMTYQDmIGcHJvdG8z");
+  fileDesc("ChxpbmZlcmVuY2UvbW9kZWxfY29uZmlnLnByb3RvEglpbmZlcmVuY2Ui8woKC01vZGVsQ29uZmlnEgwKBG5hbWUYASABKAkSEAoIcGxhdGZvcm0YAiABKAkSDwoHYmFja2VuZBgRIAEoCRIPCgdydW50aW1lGBkgASgJEjUKDnZlcnNpb25fcG9saWN5GAMgASgLMh0uaW5mZXJlbmNlLk1vZGVsVmVyc2lvblBvbGljeRIWCg5tYXhfYmF0Y2hfc2l6ZRgEIAEoBRIkCgVpbnB1dBgFIAMoCzIVLmluZmVyZW5jZS5Nb2RlbElucHV0EiYKBm91dHB1dBgGIAMoCzIWLmluZmVyZW5jZS5Nb2RlbE91dHB1dBIqCgtiYXRjaF9pbnB1dBgUIAMoCzIVLmluZmVyZW5jZS5CYXRjaElucHV0EiwKDGJhdGNoX291dHB1dBgVIAMoCzIWLmluZmVyZW5jZS5CYXRjaE91dHB1dBI4CgxvcHRpbWl6YXRpb24YDCABKAsyIi5pbmZlcmVuY2UuTW9kZWxPcHRpbWl6YXRpb25Qb2xpY3kSOwoQZHluYW1pY19iYXRjaGluZxgLIAEoCzIfLmluZmVyZW5jZS5Nb2RlbER5bmFtaWNCYXRjaGluZ0gAEj0KEXNlcXVlbmNlX2JhdGNoaW5nGA0gASgLMiAuaW5mZXJlbmNlLk1vZGVsU2VxdWVuY2VCYXRjaGluZ0gAEjkKE2Vuc2VtYmxlX3NjaGVkdWxpbmcYDyABKAsyGi5pbmZlcmVuY2UuTW9kZWxFbnNlbWJsaW5nSAASNQoOaW5zdGFuY2VfZ3JvdXAYByADKAsyHS5pbmZlcmVuY2UuTW9kZWxJbnN0YW5jZUdyb3VwEh4KFmRlZmF1bHRfbW9kZWxfZmlsZW5hbWUYCCABKAkSSAoSY2NfbW9kZWxfZmlsZW5hbWVzGAkgAygLMiwuaW5mZXJlbmNlLk1vZGVsQ29uZmlnLkNjTW9kZWxGaWxlbmFtZXNFbnRyeRI7CgttZXRyaWNfdGFncxgKIAMoCzImLmluZmVyZW5jZS5Nb2RlbENvbmZpZy5NZXRyaWNUYWdzRW50cnkSOgoKcGFyYW1ldGVycxgOIAMoCzImLmluZmVyZW5jZS5Nb2RlbENvbmZpZy5QYXJhbWV0ZXJzRW50cnkSLAoMbW9kZWxfd2FybXVwGBAgAygLMhYuaW5mZXJlbmNlLk1vZGVsV2FybXVwEjQKEG1vZGVsX29wZXJhdGlvbnMYEiABKAsyGi5pbmZlcmVuY2UuTW9kZWxPcGVyYXRpb25zEkMKGG1vZGVsX3RyYW5zYWN0aW9uX3BvbGljeRgTIAEoCzIhLmluZmVyZW5jZS5Nb2RlbFRyYW5zYWN0aW9uUG9saWN5EkEKF21vZGVsX3JlcG9zaXRvcnlfYWdlbnRzGBcgASgLMiAuaW5mZXJlbmNlLk1vZGVsUmVwb3NpdG9yeUFnZW50cxI1Cg5yZXNwb25zZV9jYWNoZRgYIAEoCzIdLmluZmVyZW5jZS5Nb2RlbFJlc3BvbnNlQ2FjaGUSLgoNbW9kZWxfbWV0cmljcxgaIAEoCzIXLmluZmVyZW5jZS5Nb2RlbE1ldHJpY3MaNwoVQ2NNb2RlbEZpbGVuYW1lc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaMQoPTWV0cmljVGFnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaTAoPUGFyYW1ldGVyc0VudHJ5EgsKA2tleRgBIAEoCRIoCgV2YWx1ZRgCIAEoCzIZLmluZmVyZW5jZS5Nb2RlbFBhcmFtZXRlcjoCOAFCEwoRc2NoZWR1bGluZ19jaG9pY2UikAIKEk1vZGVsVmVyc2lvblBvbGljeRI2CgZsYXRlc3QYASABKAsyJC5pbmZlcmVuY2UuTW9kZWxWZXJzaW9uUG9saWN5LkxhdGVzdEgAEjAKA2FsbBgCIAEoCzIhLmluZmVyZW5jZS5Nb2RlbFZlcnNpb25Qb2xpY3kuQWxsSAASOgoIc3BlY2lmaWMYAyABKAsyJi5pbmZlcmVuY2UuTW9kZWxWZXJzaW9uUG9saWN5LlNwZWNpZmljSAAaHgoGTGF0ZXN0EhQKDG51bV92ZXJzaW9ucxgBIAEoDRoFCgNBbGwaHAoIU3BlY2lmaWMSEAoIdmVyc2lvbnMYASADKANCDwoNcG9saWN5X2Nob2ljZSLTAgoKTW9kZWxJbnB1dBIMCgRuYW1lGAEgASgJEiYKCWRhdGFfdHlwZRgCIAEoDjITLmluZmVyZW5jZS5EYXRhVHlwZRIsCgZmb3JtYXQYAyABKA4yHC5pbmZlcmVuY2UuTW9kZWxJbnB1dC5Gb3JtYXQSDAoEZGltcxgEIAMoAxIuCgdyZXNoYXBlGAUgASgLMh0uaW5mZXJlbmNlLk1vZGVsVGVuc29yUmVzaGFwZRIXCg9pc19zaGFwZV90ZW5zb3IYBiABKAgSGgoSYWxsb3dfcmFnZ2VkX2JhdGNoGAcgASgIEhAKCG9wdGlvbmFsGAggASgIEh8KF2lzX25vbl9saW5lYXJfZm9ybWF0X2lvGAkgASgIIjsKBkZvcm1hdBIPCgtGT1JNQVRfTk9ORRAAEg8KC0ZPUk1BVF9OSFdDEAESDwoLRk9STUFUX05DSFcQAiLTAQoLTW9kZWxPdXRwdXQSDAoEbmFtZRgBIAEoCRImCglkYXRhX3R5cGUYAiABKA4yEy5pbmZlcmVuY2UuRGF0YVR5cGUSDAoEZGltcxgDIAMoAxIuCgdyZXNoYXBlGAUgASgLMh0uaW5mZXJlbmNlLk1vZGVsVGVuc29yUmVzaGFwZRIWCg5sYWJlbF9maWxlbmFtZRgEIAEoCRIXCg9pc19zaGFwZV90ZW5zb3IYBiABKAgSHwoXaXNfbm9uX2xpbmVhcl9mb3JtYXRfaW8YByABKAgiIwoSTW9kZWxUZW5zb3JSZXNoYXBlEg0KBXNoYXBlGAEgAygDItkCCgpCYXRjaElucHV0EigKBGtpbmQYASABKA4yGi5pbmZlcmVuY2UuQmF0Y2hJbnB1dC5LaW5kEhMKC3RhcmdldF9uYW1lGAIgAygJEiYKCWRhdGFfdHlwZRgDIAEoDjITLmluZmVyZW5jZS5EYXRhVHlwZRIUCgxzb3VyY2VfaW5wdXQYBCADKAkizQEKBEtpbmQSFwoTQkFUQ0hfRUxFTUVOVF9DT1VOVBAAEiMKH0JBVENIX0FDQ1VNVUxBVEVEX0VMRU1FTlRfQ09VTlQQARItCilCQVRDSF9BQ0NVTVVMQVRFRF9FTEVNRU5UX0NPVU5UX1dJVEhfWkVSTxACEiQKIEJBVENIX01BWF9FTEVNRU5UX0NPVU5UX0FTX1NIQVBFEAMSFAoQQkFUQ0hfSVRFTV9TSEFQRRAEEhwKGEJBVENIX0lURU1fU0hBUEVfRkxBVFRFThAFIo8BCgtCYXRjaE91dHB1dBITCgt0YXJnZXRfbmFtZRgBIAMoCRIpCgRraW5kGAIgASgOMhsuaW5mZXJlbmNlLkJhdGNoT3V0cHV0LktpbmQSFAoMc291cmNlX2lucHV0GAMgAygJIioKBEtpbmQSIgoeQkFUQ0hfU0NBVFRFUl9XSVRIX0lOUFVUX1NIQVBFEAAi/Q0KF01vZGVsT3B0aW1pemF0aW9uUG9saWN5EjcKBWdyYXBoGAEgASgLMiguaW5mZXJlbmNlLk1vZGVsT3B0aW1pemF0aW9uUG9saWN5LkdyYXBoEkIKCHByaW9yaXR5GAIgASgOMjAuaW5mZXJlbmNlLk1vZGVsT3B0aW1pemF0aW9uUG9saWN5Lk1vZGVsUHJpb3JpdHkSNQoEY3VkYRgDIAEoCzInLmluZmVyZW5jZS5Nb2RlbE9wdGltaXphdGlvblBvbGljeS5DdWRhElgKFmV4ZWN1dGlvbl9hY2NlbGVyYXRvcnMYBCABKAsyOC5pbmZlcmVuY2UuTW9kZWxPcHRpbWl6YXRpb25Qb2xpY3kuRXhlY3V0aW9uQWNjZWxlcmF0b3JzElIKE2lucHV0X3Bpbm5lZF9tZW1vcnkYBSABKAsyNS5pbmZlcmVuY2UuTW9kZWxPcHRpbWl6YXRpb25Qb2xpY3kuUGlubmVkTWVtb3J5QnVmZmVyElMKFG91dHB1dF9waW5uZWRfbWVtb3J5GAYgASgLMjUuaW5mZXJlbmNlLk1vZGVsT3B0aW1pemF0aW9uUG9saWN5LlBpbm5lZE1lbW9yeUJ1ZmZlchImCh5nYXRoZXJfa2VybmVsX2J1ZmZlcl90aHJlc2hvbGQYByABKA0SFgoOZWFnZXJfYmF0Y2hpbmcYCCABKAgaFgoFR3JhcGgSDQoFbGV2ZWwYASABKAUaugUKBEN1ZGESDgoGZ3JhcGhzGAEgASgIEhgKEGJ1c3lfd2FpdF9ldmVudHMYAiABKAgSRQoKZ3JhcGhfc3BlYxgDIAMoCzIxLmluZmVyZW5jZS5Nb2RlbE9wdGltaXphdGlvblBvbGljeS5DdWRhLkdyYXBoU3BlYxIaChJvdXRwdXRfY29weV9zdHJlYW0YBCABKAgapAQKCUdyYXBoU3BlYxISCgpiYXRjaF9zaXplGAEgASgFEksKBWlucHV0GAIgAygLMjwuaW5mZXJlbmNlLk1vZGVsT3B0aW1pemF0aW9uUG9saWN5LkN1ZGEuR3JhcGhTcGVjLklucHV0RW50cnkSVwoRZ3JhcGhfbG93ZXJfYm91bmQYAyABKAsyPC5pbmZlcmVuY2UuTW9kZWxPcHRpbWl6YXRpb25Qb2xpY3kuQ3VkYS5HcmFwaFNwZWMuTG93ZXJCb3VuZBoUCgVTaGFwZRILCgNkaW0YASADKAMa3wEKCkxvd2VyQm91bmQSEgoKYmF0Y2hfc2l6ZRgBIAEoBRJWCgVpbnB1dBgCIAMoCzJHLmluZmVyZW5jZS5Nb2RlbE9wdGltaXphdGlvblBvbGljeS5DdWRhLkdyYXBoU3BlYy5Mb3dlckJvdW5kLklucHV0RW50cnkaZQoKSW5wdXRFbnRyeRILCgNrZXkYASABKAkSRgoFdmFsdWUYAiABKAsyNy5pbmZlcmVuY2UuTW9kZWxPcHRpbWl6YXRpb25Qb2xpY3kuQ3VkYS5HcmFwaFNwZWMuU2hhcGU6AjgBGmUKCklucHV0RW50cnkSCwoDa2V5GAEgASgJEkYKBXZhbHVlGAIgASgLMjcuaW5mZXJlbmNlLk1vZGVsT3B0aW1pemF0aW9uUG9saWN5LkN1ZGEuR3JhcGhTcGVjLlNoYXBlOgI4ARqkAwoVRXhlY3V0aW9uQWNjZWxlcmF0b3JzEmcKGWdwdV9leGVjdXRpb25fYWNjZWxlcmF0b3IYASADKAsyRC5pbmZlcmVuY2UuTW9kZWxPcHRpbWl6YXRpb25Qb2xpY3kuRXhlY3V0aW9uQWNjZWxlcmF0b3JzLkFjY2VsZXJhdG9yEmcKGWNwdV9leGVjdXRpb25fYWNjZWxlcmF0b3IYAiADKAsyRC5pbmZlcmVuY2UuTW9kZWxPcHRpbWl6YXRpb25Qb2xpY3kuRXhlY3V0aW9uQWNjZWxlcmF0b3JzLkFjY2VsZXJhdG9yGrgBCgtBY2NlbGVyYXRvchIMCgRuYW1lGAEgASgJEmgKCnBhcmFtZXRlcnMYAiADKAsyVC5pbmZlcmVuY2UuTW9kZWxPcHRpbWl6YXRpb25Qb2xpY3kuRXhlY3V0aW9uQWNjZWxlcmF0b3JzLkFjY2VsZXJhdG9yLlBhcmFtZXRlcnNFbnRyeRoxCg9QYXJhbWV0ZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARokChJQaW5uZWRNZW1vcnlCdWZmZXISDgoGZW5hYmxlGAEgASgIIkkKDU1vZGVsUHJpb3JpdHkSFAoQUFJJT1JJVFlfREVGQVVMVBAAEhAKDFBSSU9SSVRZX01BWBABEhAKDFBSSU9SSVRZX01JThACIpsDChRNb2RlbER5bmFtaWNCYXRjaGluZxIcChRwcmVmZXJyZWRfYmF0Y2hfc2l6ZRgBIAMoBRIkChxtYXhfcXVldWVfZGVsYXlfbWljcm9zZWNvbmRzGAIgASgEEhkKEXByZXNlcnZlX29yZGVyaW5nGAMgASgIEhcKD3ByaW9yaXR5X2xldmVscxgEIAEoBBIeChZkZWZhdWx0X3ByaW9yaXR5X2xldmVsGAUgASgEEjkKFGRlZmF1bHRfcXVldWVfcG9saWN5GAYgASgLMhsuaW5mZXJlbmNlLk1vZGVsUXVldWVQb2xpY3kSVwoVcHJpb3JpdHlfcXVldWVfcG9saWN5GAcgAygLMjguaW5mZXJlbmNlLk1vZGVsRHluYW1pY0JhdGNoaW5nLlByaW9yaXR5UXVldWVQb2xpY3lFbnRyeRpXChhQcmlvcml0eVF1ZXVlUG9saWN5RW50cnkSCwoDa2V5GAEgASgEEioKBXZhbHVlGAIgASgLMhsuaW5mZXJlbmNlLk1vZGVsUXVldWVQb2xpY3k6AjgBItsBChBNb2RlbFF1ZXVlUG9saWN5EkEKDnRpbWVvdXRfYWN0aW9uGAEgASgOMikuaW5mZXJlbmNlLk1vZGVsUXVldWVQb2xpY3kuVGltZW91dEFjdGlvbhIkChxkZWZhdWx0X3RpbWVvdXRfbWljcm9zZWNvbmRzGAIgASgEEh4KFmFsbG93X3RpbWVvdXRfb3ZlcnJpZGUYAyABKAgSFgoObWF4X3F1ZXVlX3NpemUYBCABKA0iJgoNVGltZW91dEFjdGlvbhIKCgZSRUpFQ1QQABIJCgVERUxBWRABIu4KChVNb2RlbFNlcXVlbmNlQmF0Y2hpbmcSQQoGZGlyZWN0GAMgASgLMi8uaW5mZXJlbmNlLk1vZGVsU2VxdWVuY2VCYXRjaGluZy5TdHJhdGVneURpcmVjdEgAEkEKBm9sZGVzdBgEIAEoCzIvLmluZmVyZW5jZS5Nb2RlbFNlcXVlbmNlQmF0Y2hpbmcuU3RyYXRlZ3lPbGRlc3RIABImCh5tYXhfc2VxdWVuY2VfaWRsZV9taWNyb3NlY29uZHMYASABKAQSRAoNY29udHJvbF9pbnB1dBgCIAMoCzItLmluZmVyZW5jZS5Nb2RlbFNlcXVlbmNlQmF0Y2hpbmcuQ29udHJvbElucHV0EjUKBXN0YXRlGAUgAygLMiYuaW5mZXJlbmNlLk1vZGVsU2VxdWVuY2VCYXRjaGluZy5TdGF0ZRIaChJpdGVyYXRpdmVfc2VxdWVuY2UYBiABKAgasQIKB0NvbnRyb2wSOwoEa2luZBgBIAEoDjItLmluZmVyZW5jZS5Nb2RlbFNlcXVlbmNlQmF0Y2hpbmcuQ29udHJvbC5LaW5kEhgKEGludDMyX2ZhbHNlX3RydWUYAiADKAUSFwoPZnAzMl9mYWxzZV90cnVlGAMgAygCEhcKD2Jvb2xfZmFsc2VfdHJ1ZRgFIAMoCBImCglkYXRhX3R5cGUYBCABKA4yEy5pbmZlcmVuY2UuRGF0YVR5cGUidQoES2luZBIaChZDT05UUk9MX1NFUVVFTkNFX1NUQVJUEAASGgoWQ09OVFJPTF9TRVFVRU5DRV9SRUFEWRABEhgKFENPTlRST0xfU0VRVUVOQ0VfRU5EEAISGwoXQ09OVFJPTF9TRVFVRU5DRV9DT1JSSUQQAxpXCgxDb250cm9sSW5wdXQSDAoEbmFtZRgBIAEoCRI5Cgdjb250cm9sGAIgAygLMiguaW5mZXJlbmNlLk1vZGVsU2VxdWVuY2VCYXRjaGluZy5Db250cm9sGooBCgxJbml0aWFsU3RhdGUSJgoJZGF0YV90eXBlGAEgASgOMhMuaW5mZXJlbmNlLkRhdGFUeXBlEgwKBGRpbXMYAiADKAMSEwoJemVyb19kYXRhGAMgASgISAASEwoJZGF0YV9maWxlGAQgASgJSAASDAoEbmFtZRgFIAEoCUIMCgpzdGF0ZV9kYXRhGvMBCgVTdGF0ZRISCgppbnB1dF9uYW1lGAEgASgJEhMKC291dHB1dF9uYW1lGAIgASgJEiYKCWRhdGFfdHlwZRgDIAEoDjITLmluZmVyZW5jZS5EYXRhVHlwZRIMCgRkaW1zGAQgAygDEkQKDWluaXRpYWxfc3RhdGUYBSADKAsyLS5pbmZlcmVuY2UuTW9kZWxTZXF1ZW5jZUJhdGNoaW5nLkluaXRpYWxTdGF0ZRIoCiB1c2Vfc2FtZV9idWZmZXJfZm9yX2lucHV0X291dHB1dBgGIAEoCBIbChN1c2VfZ3Jvd2FibGVfbWVtb3J5GAcgASgIGlgKDlN0cmF0ZWd5RGlyZWN0EiQKHG1heF9xdWV1ZV9kZWxheV9taWNyb3NlY29uZHMYASABKAQSIAoYbWluaW11bV9zbG90X3V0aWxpemF0aW9uGAIgASgCGpABCg5TdHJhdGVneU9sZGVzdBIfChdtYXhfY2FuZGlkYXRlX3NlcXVlbmNlcxgBIAEoBRIcChRwcmVmZXJyZWRfYmF0Y2hfc2l6ZRgCIAMoBRIkChxtYXhfcXVldWVfZGVsYXlfbWljcm9zZWNvbmRzGAMgASgEEhkKEXByZXNlcnZlX29yZGVyaW5nGAQgASgIQhEKD3N0cmF0ZWd5X2Nob2ljZSKVAwoPTW9kZWxFbnNlbWJsaW5nEi0KBHN0ZXAYASADKAsyHy5pbmZlcmVuY2UuTW9kZWxFbnNlbWJsaW5nLlN0ZXASHQoVbWF4X2luZmxpZ2h0X3JlcXVlc3RzGAIgASgNGrMCCgRTdGVwEhIKCm1vZGVsX25hbWUYASABKAkSFQoNbW9kZWxfdmVyc2lvbhgCIAEoAxJACglpbnB1dF9tYXAYAyADKAsyLS5pbmZlcmVuY2UuTW9kZWxFbnNlbWJsaW5nLlN0ZXAuSW5wdXRNYXBFbnRyeRJCCgpvdXRwdXRfbWFwGAQgAygLMi4uaW5mZXJlbmNlLk1vZGVsRW5zZW1ibGluZy5TdGVwLk91dHB1dE1hcEVudHJ5EhcKD21vZGVsX25hbWVzcGFjZRgFIAEoCRovCg1JbnB1dE1hcEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaMAoOT3V0cHV0TWFwRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKHBAoSTW9kZWxJbnN0YW5jZUdyb3VwEgwKBG5hbWUYASABKAkSMAoEa2luZBgEIAEoDjIiLmluZmVyZW5jZS5Nb2RlbEluc3RhbmNlR3JvdXAuS2luZBINCgVjb3VudBgCIAEoBRIxCgxyYXRlX2xpbWl0ZXIYBiABKAsyGy5pbmZlcmVuY2UuTW9kZWxSYXRlTGltaXRlchIMCgRncHVzGAMgAygFEkgKEXNlY29uZGFyeV9kZXZpY2VzGAggAygLMi0uaW5mZXJlbmNlLk1vZGVsSW5zdGFuY2VHcm91cC5TZWNvbmRhcnlEZXZpY2USDwoHcHJvZmlsZRgFIAMoCRIPCgdwYXNzaXZlGAcgASgIEhMKC2hvc3RfcG9saWN5GAkgASgJGpwBCg9TZWNvbmRhcnlEZXZpY2USTwoEa2luZBgBIAEoDjJBLmluZmVyZW5jZS5Nb2RlbEluc3RhbmNlR3JvdXAuU2Vjb25kYXJ5RGV2aWNlLlNlY29uZGFyeURldmljZUtpbmQSEQoJZGV2aWNlX2lkGAIgASgDIiUKE1NlY29uZGFyeURldmljZUtpbmQSDgoKS0lORF9OVkRMQRAAIkEKBEtpbmQSDQoJS0lORF9BVVRPEAASDAoIS0lORF9HUFUQARIMCghLSU5EX0NQVRACEg4KCktJTkRfTU9ERUwQAyKWAQoQTW9kZWxSYXRlTGltaXRlchI3CglyZXNvdXJjZXMYASADKAsyJC5pbmZlcmVuY2UuTW9kZWxSYXRlTGltaXRlci5SZXNvdXJjZRIQCghwcmlvcml0eRgCIAEoDRo3CghSZXNvdXJjZRIMCgRuYW1lGAEgASgJEg4KBmdsb2JhbBgCIAEoCBINCgVjb3VudBgDIAEoDSImCg5Nb2RlbFBhcmFtZXRlchIUCgxzdHJpbmdfdmFsdWUYASABKAki2QIKC01vZGVsV2FybXVwEgwKBG5hbWUYASABKAkSEgoKYmF0Y2hfc2l6ZRgCIAEoDRIyCgZpbnB1dHMYAyADKAsyIi5pbmZlcmVuY2UuTW9kZWxXYXJtdXAuSW5wdXRzRW50cnkSDQoFY291bnQYBCABKA0alwEKBUlucHV0EiYKCWRhdGFfdHlwZRgBIAEoDjITLmluZmVyZW5jZS5EYXRhVHlwZRIMCgRkaW1zGAIgAygDEhMKCXplcm9fZGF0YRgDIAEoCEgAEhUKC3JhbmRvbV9kYXRhGAQgASgISAASGQoPaW5wdXRfZGF0YV9maWxlGAUgASgJSABCEQoPaW5wdXRfZGF0YV90eXBlGksKC0lucHV0c0VudHJ5EgsKA2tleRgBIAEoCRIrCgV2YWx1ZRgCIAEoCzIcLmluZmVyZW5jZS5Nb2RlbFdhcm11cC5JbnB1dDoCOAEiLgoPTW9kZWxPcGVyYXRpb25zEhsKE29wX2xpYnJhcnlfZmlsZW5hbWUYASADKAkiKwoWTW9kZWxUcmFuc2FjdGlvblBvbGljeRIRCglkZWNvdXBsZWQYASABKAgi5gEKFU1vZGVsUmVwb3NpdG9yeUFnZW50cxI2CgZhZ2VudHMYASADKAsyJi5pbmZlcmVuY2UuTW9kZWxSZXBvc2l0b3J5QWdlbnRzLkFnZW50GpQBCgVBZ2VudBIMCgRuYW1lGAEgASgJEkoKCnBhcmFtZXRlcnMYAiADKAsyNi5pbmZlcmVuY2UuTW9kZWxSZXBvc2l0b3J5QWdlbnRzLkFnZW50LlBhcmFtZXRlcnNFbnRyeRoxCg9QYXJhbWV0ZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIkChJNb2RlbFJlc3BvbnNlQ2FjaGUSDgoGZW5hYmxlGAEgASgIIuICCgxNb2RlbE1ldHJpY3MSPQoObWV0cmljX2NvbnRyb2wYASADKAsyJS5pbmZlcmVuY2UuTW9kZWxNZXRyaWNzLk1ldHJpY0NvbnRyb2wakgIKDU1ldHJpY0NvbnRyb2wSUQoRbWV0cmljX2lkZW50aWZpZXIYASABKAsyNi5pbmZlcmVuY2UuTW9kZWxNZXRyaWNzLk1ldHJpY0NvbnRyb2wuTWV0cmljSWRlbnRpZmllchJTChFoaXN0b2dyYW1fb3B0aW9ucxgCIAEoCzI2LmluZmVyZW5jZS5Nb2RlbE1ldHJpY3MuTWV0cmljQ29udHJvbC5IaXN0b2dyYW1PcHRpb25zSAAaIgoQTWV0cmljSWRlbnRpZmllchIOCgZmYW1pbHkYASABKAkaIwoQSGlzdG9ncmFtT3B0aW9ucxIPCgdidWNrZXRzGAEgAygBQhAKDm1ldHJpY19vcHRpb25zKvoBCghEYXRhVHlwZRIQCgxUWVBFX0lOVkFMSUQQABINCglUWVBFX0JPT0wQARIOCgpUWVBFX1VJTlQ4EAISDwoLVFlQRV9VSU5UMTYQAxIPCgtUWVBFX1VJTlQzMhAEEg8KC1RZUEVfVUlOVDY0EAUSDQoJVFlQRV9JTlQ4EAYSDgoKVFlQRV9JTlQxNhAHEg4KClRZUEVfSU5UMzIQCBIOCgpUWVBFX0lOVDY0EAkSDQoJVFlQRV9GUDE2EAoSDQoJVFlQRV9GUDMyEAsSDQoJVFlQRV9GUDY0EAwSDwoLVFlQRV9TVFJJTkcQDRINCglUWVBFX0JGMTYQDmIGcHJvdG8z");
 
 /**
- * @generated from message inference.ModelInstanceGroup
+ * Configuration of a model: the file config.pbtxt in the model's folder, in protobuf text format, and
+ * the answer of the ModelConfig method.
+ *
+ * The messages are Triton's, so that its configuration files can be read. Every field is optional in
+ * the file: inputs, outputs, datatypes and shapes that it leaves out come from the model file, the
+ * rest has the defaults named here. What the file says and the model contradicts fails the load.
+ *
+ * @generated from message inference.ModelConfig
  */
-export type ModelInstanceGroup = Message<"inference.ModelInstanceGroup"> & {
+export type ModelConfig = Message<"inference.ModelConfig"> & {
   /**
+   * Name of the model. Default: the name of its folder, and nothing else if it is given.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
-   * @generated from field: inference.ModelInstanceGroup.Kind kind = 4;
+   * Framework and format of the model, such as "onnxruntime_onnx". Default: that of the model file.
+   *
+   * @generated from field: string platform = 2;
    */
-  kind: ModelInstanceGroup_Kind;
+  platform: string;
 
   /**
-   * @generated from field: int32 count = 2;
+   * Engine that runs the model, such as "onnxruntime". Default: that of the platform.
+   *
+   * @generated from field: string backend = 17;
    */
-  count: number;
+  backend: string;
 
   /**
-   * @generated from field: inference.ModelRateLimiter rate_limiter = 6;
+   * Library of the engine that is loaded to run the model. Default: that of `backend`.
+   *
+   * @generated from field: string runtime = 25;
    */
-  rateLimiter?: ModelRateLimiter | undefined;
+  runtime: string;
 
   /**
-   * @generated from field: repeated int32 gpus = 3;
+   * Which versions are served. Default: the newest one.
+   *
+   * @generated from field: inference.ModelVersionPolicy version_policy = 3;
    */
-  gpus: number[];
+  versionPolicy?: ModelVersionPolicy | undefined;
 
   /**
-   * @generated from field: repeated inference.ModelInstanceGroup.SecondaryDevice secondary_devices = 8;
+   * Largest batch that a request may have, in rows. 0, the default, says that the model has no batch
+   * dimension. Otherwise the first dimension of every input and output is the batch, and `dims` leave
+   * it out.
+   *
+   * @generated from field: int32 max_batch_size = 4;
    */
-  secondaryDevices: ModelInstanceGroup_SecondaryDevice[];
+  maxBatchSize: number;
 
   /**
-   * @generated from field: repeated string profile = 5;
+   * Inputs of the model. Default: those of the model file.
+   *
+   * @generated from field: repeated inference.ModelInput input = 5;
    */
-  profile: string[];
+  input: ModelInput[];
 
   /**
-   * @generated from field: bool passive = 7;
+   * Outputs of the model that are served. Default: all of the model file.
+   *
+   * @generated from field: repeated inference.ModelOutput output = 6;
    */
-  passive: boolean;
+  output: ModelOutput[];
 
   /**
-   * @generated from field: string host_policy = 9;
+   * Inputs that the server itself makes from the batch.
+   *
+   * @generated from field: repeated inference.BatchInput batch_input = 20;
    */
-  hostPolicy: string;
+  batchInput: BatchInput[];
+
+  /**
+   * Outputs that the server itself splits into those of the requests in a batch.
+   *
+   * @generated from field: repeated inference.BatchOutput batch_output = 21;
+   */
+  batchOutput: BatchOutput[];
+
+  /**
+   * How the model is made fast.
+   *
+   * @generated from field: inference.ModelOptimizationPolicy optimization = 12;
+   */
+  optimization?: ModelOptimizationPolicy | undefined;
+
+  /**
+   * How requests come to the model. Default: each request runs by itself, as it comes.
+   *
+   * @generated from oneof inference.ModelConfig.scheduling_choice
+   */
+  schedulingChoice: {
+    /**
+     * Gathers requests into batches. Needs a `max_batch_size` of 1 or more.
+     *
+     * @generated from field: inference.ModelDynamicBatching dynamic_batching = 11;
+     */
+    value: ModelDynamicBatching;
+    case: "dynamicBatching";
+  } | {
+    /**
+     * Keeps the requests of a sequence on one instance of the model, for models with state.
+     *
+     * @generated from field: inference.ModelSequenceBatching sequence_batching = 13;
+     */
+    value: ModelSequenceBatching;
+    case: "sequenceBatching";
+  } | {
+    /**
+     * Passes requests through several models. The model has no file of its own.
+     *
+     * @generated from field: inference.ModelEnsembling ensemble_scheduling = 15;
+     */
+    value: ModelEnsembling;
+    case: "ensembleScheduling";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * Instances of the model, which run at the same time. Default: left to the server.
+   *
+   * @generated from field: repeated inference.ModelInstanceGroup instance_group = 7;
+   */
+  instanceGroup: ModelInstanceGroup[];
+
+  /**
+   * Name of the model file in the version's folder. Default: the engine's, such as "model.onnx".
+   *
+   * @generated from field: string default_model_filename = 8;
+   */
+  defaultModelFilename: string;
+
+  /**
+   * Names of the model file by CUDA compute capability ("7.5"). A capability that is not there takes
+   * `default_model_filename`.
+   *
+   * @generated from field: map<string, string> cc_model_filenames = 9;
+   */
+  ccModelFilenames: { [key: string]: string };
+
+  /**
+   * Labels that are added to the model's metrics, by name.
+   *
+   * @generated from field: map<string, string> metric_tags = 10;
+   */
+  metricTags: { [key: string]: string };
+
+  /**
+   * Parameters for the engine, by name.
+   *
+   * @generated from field: map<string, inference.ModelParameter> parameters = 14;
+   */
+  parameters: { [key: string]: ModelParameter };
+
+  /**
+   * Requests that each instance answers before the model is ready.
+   *
+   * @generated from field: repeated inference.ModelWarmup model_warmup = 16;
+   */
+  modelWarmup: ModelWarmup[];
+
+  /**
+   * Libraries with operators of the model's own.
+   *
+   * @generated from field: inference.ModelOperations model_operations = 18;
+   */
+  modelOperations?: ModelOperations | undefined;
+
+  /**
+   * What the answer to a request looks like.
+   *
+   * @generated from field: inference.ModelTransactionPolicy model_transaction_policy = 19;
+   */
+  modelTransactionPolicy?: ModelTransactionPolicy | undefined;
+
+  /**
+   * Agents that act when the model is loaded and unloaded.
+   *
+   * @generated from field: inference.ModelRepositoryAgents model_repository_agents = 23;
+   */
+  modelRepositoryAgents?: ModelRepositoryAgents | undefined;
+
+  /**
+   * Whether responses are cached. Default: they are not.
+   *
+   * @generated from field: inference.ModelResponseCache response_cache = 24;
+   */
+  responseCache?: ModelResponseCache | undefined;
+
+  /**
+   * Metrics of the model that differ from the server's.
+   *
+   * @generated from field: inference.ModelMetrics model_metrics = 26;
+   */
+  modelMetrics?: ModelMetrics | undefined;
 };
 
 /**
- * Describes the message inference.ModelInstanceGroup.
- * Use `create(ModelInstanceGroupSchema)` to create a new message.
+ * Describes the message inference.ModelConfig.
+ * Use `create(ModelConfigSchema)` to create a new message.
  */
-export const ModelInstanceGroupSchema: GenMessage<ModelInstanceGroup> = /*@__PURE__*/
+export const ModelConfigSchema: GenMessage<ModelConfig> = /*@__PURE__*/
   messageDesc(file_inference_model_config, 0);
 
 /**
- * @generated from message inference.ModelInstanceGroup.SecondaryDevice
- */
-export type ModelInstanceGroup_SecondaryDevice = Message<"inference.ModelInstanceGroup.SecondaryDevice"> & {
-  /**
-   * @generated from field: inference.ModelInstanceGroup.SecondaryDevice.SecondaryDeviceKind kind = 1;
-   */
-  kind: ModelInstanceGroup_SecondaryDevice_SecondaryDeviceKind;
-
-  /**
-   * @generated from field: int64 device_id = 2;
-   */
-  deviceId: bigint;
-};
-
-/**
- * Describes the message inference.ModelInstanceGroup.SecondaryDevice.
- * Use `create(ModelInstanceGroup_SecondaryDeviceSchema)` to create a new message.
- */
-export const ModelInstanceGroup_SecondaryDeviceSchema: GenMessage<ModelInstanceGroup_SecondaryDevice> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 0, 0);
-
-/**
- * @generated from enum inference.ModelInstanceGroup.SecondaryDevice.SecondaryDeviceKind
- */
-export const ModelInstanceGroup_SecondaryDevice_SecondaryDeviceKind = {
-  /**
-   * @generated from enum value: KIND_NVDLA = 0;
-   */
-  KIND_NVDLA: 0,
-} as const;
-
-/**
- * @generated from enum inference.ModelInstanceGroup.SecondaryDevice.SecondaryDeviceKind
- */
-export type ModelInstanceGroup_SecondaryDevice_SecondaryDeviceKind = (typeof ModelInstanceGroup_SecondaryDevice_SecondaryDeviceKind)[keyof typeof ModelInstanceGroup_SecondaryDevice_SecondaryDeviceKind] | UnknownEnum;
-
-/**
- * Describes the enum inference.ModelInstanceGroup.SecondaryDevice.SecondaryDeviceKind.
- */
-export const ModelInstanceGroup_SecondaryDevice_SecondaryDeviceKindSchema: GenEnum<ModelInstanceGroup_SecondaryDevice_SecondaryDeviceKind> = /*@__PURE__*/
-  enumDesc(file_inference_model_config, 0, 0, 0);
-
-/**
- * @generated from enum inference.ModelInstanceGroup.Kind
- */
-export const ModelInstanceGroup_Kind = {
-  /**
-   * @generated from enum value: KIND_AUTO = 0;
-   */
-  AUTO: 0,
-
-  /**
-   * @generated from enum value: KIND_GPU = 1;
-   */
-  GPU: 1,
-
-  /**
-   * @generated from enum value: KIND_CPU = 2;
-   */
-  CPU: 2,
-
-  /**
-   * @generated from enum value: KIND_MODEL = 3;
-   */
-  MODEL: 3,
-} as const;
-
-/**
- * @generated from enum inference.ModelInstanceGroup.Kind
- */
-export type ModelInstanceGroup_Kind = (typeof ModelInstanceGroup_Kind)[keyof typeof ModelInstanceGroup_Kind] | UnknownEnum;
-
-/**
- * Describes the enum inference.ModelInstanceGroup.Kind.
- */
-export const ModelInstanceGroup_KindSchema: GenEnum<ModelInstanceGroup_Kind> = /*@__PURE__*/
-  enumDesc(file_inference_model_config, 0, 0);
-
-/**
- * @generated from message inference.ModelInput
- */
-export type ModelInput = Message<"inference.ModelInput"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
-  name: string;
-
-  /**
-   * @generated from field: inference.DataType data_type = 2;
-   */
-  dataType: DataType;
-
-  /**
-   * @generated from field: inference.ModelInput.Format format = 3;
-   */
-  format: ModelInput_Format;
-
-  /**
-   * @generated from field: repeated int64 dims = 4;
-   */
-  dims: bigint[];
-
-  /**
-   * @generated from field: inference.ModelTensorReshape reshape = 5;
-   */
-  reshape?: ModelTensorReshape | undefined;
-
-  /**
-   * @generated from field: bool is_shape_tensor = 6;
-   */
-  isShapeTensor: boolean;
-
-  /**
-   * @generated from field: bool allow_ragged_batch = 7;
-   */
-  allowRaggedBatch: boolean;
-
-  /**
-   * @generated from field: bool optional = 8;
-   */
-  optional: boolean;
-
-  /**
-   * @generated from field: bool is_non_linear_format_io = 9;
-   */
-  isNonLinearFormatIo: boolean;
-};
-
-/**
- * Describes the message inference.ModelInput.
- * Use `create(ModelInputSchema)` to create a new message.
- */
-export const ModelInputSchema: GenMessage<ModelInput> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 1);
-
-/**
- * @generated from enum inference.ModelInput.Format
- */
-export const ModelInput_Format = {
-  /**
-   * @generated from enum value: FORMAT_NONE = 0;
-   */
-  NONE: 0,
-
-  /**
-   * @generated from enum value: FORMAT_NHWC = 1;
-   */
-  NHWC: 1,
-
-  /**
-   * @generated from enum value: FORMAT_NCHW = 2;
-   */
-  NCHW: 2,
-} as const;
-
-/**
- * @generated from enum inference.ModelInput.Format
- */
-export type ModelInput_Format = (typeof ModelInput_Format)[keyof typeof ModelInput_Format] | UnknownEnum;
-
-/**
- * Describes the enum inference.ModelInput.Format.
- */
-export const ModelInput_FormatSchema: GenEnum<ModelInput_Format> = /*@__PURE__*/
-  enumDesc(file_inference_model_config, 1, 0);
-
-/**
- * @generated from message inference.BatchInput
- */
-export type BatchInput = Message<"inference.BatchInput"> & {
-  /**
-   * @generated from field: inference.BatchInput.Kind kind = 1;
-   */
-  kind: BatchInput_Kind;
-
-  /**
-   * @generated from field: repeated string target_name = 2;
-   */
-  targetName: string[];
-
-  /**
-   * @generated from field: inference.DataType data_type = 3;
-   */
-  dataType: DataType;
-
-  /**
-   * @generated from field: repeated string source_input = 4;
-   */
-  sourceInput: string[];
-};
-
-/**
- * Describes the message inference.BatchInput.
- * Use `create(BatchInputSchema)` to create a new message.
- */
-export const BatchInputSchema: GenMessage<BatchInput> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 2);
-
-/**
- * @generated from enum inference.BatchInput.Kind
- */
-export const BatchInput_Kind = {
-  /**
-   * @generated from enum value: BATCH_ELEMENT_COUNT = 0;
-   */
-  BATCH_ELEMENT_COUNT: 0,
-
-  /**
-   * @generated from enum value: BATCH_ACCUMULATED_ELEMENT_COUNT = 1;
-   */
-  BATCH_ACCUMULATED_ELEMENT_COUNT: 1,
-
-  /**
-   * @generated from enum value: BATCH_ACCUMULATED_ELEMENT_COUNT_WITH_ZERO = 2;
-   */
-  BATCH_ACCUMULATED_ELEMENT_COUNT_WITH_ZERO: 2,
-
-  /**
-   * @generated from enum value: BATCH_MAX_ELEMENT_COUNT_AS_SHAPE = 3;
-   */
-  BATCH_MAX_ELEMENT_COUNT_AS_SHAPE: 3,
-
-  /**
-   * @generated from enum value: BATCH_ITEM_SHAPE = 4;
-   */
-  BATCH_ITEM_SHAPE: 4,
-
-  /**
-   * @generated from enum value: BATCH_ITEM_SHAPE_FLATTEN = 5;
-   */
-  BATCH_ITEM_SHAPE_FLATTEN: 5,
-} as const;
-
-/**
- * @generated from enum inference.BatchInput.Kind
- */
-export type BatchInput_Kind = (typeof BatchInput_Kind)[keyof typeof BatchInput_Kind] | UnknownEnum;
-
-/**
- * Describes the enum inference.BatchInput.Kind.
- */
-export const BatchInput_KindSchema: GenEnum<BatchInput_Kind> = /*@__PURE__*/
-  enumDesc(file_inference_model_config, 2, 0);
-
-/**
- * @generated from message inference.BatchOutput
- */
-export type BatchOutput = Message<"inference.BatchOutput"> & {
-  /**
-   * @generated from field: repeated string target_name = 1;
-   */
-  targetName: string[];
-
-  /**
-   * @generated from field: inference.BatchOutput.Kind kind = 2;
-   */
-  kind: BatchOutput_Kind;
-
-  /**
-   * @generated from field: repeated string source_input = 3;
-   */
-  sourceInput: string[];
-};
-
-/**
- * Describes the message inference.BatchOutput.
- * Use `create(BatchOutputSchema)` to create a new message.
- */
-export const BatchOutputSchema: GenMessage<BatchOutput> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 3);
-
-/**
- * @generated from enum inference.BatchOutput.Kind
- */
-export const BatchOutput_Kind = {
-  /**
-   * @generated from enum value: BATCH_SCATTER_WITH_INPUT_SHAPE = 0;
-   */
-  BATCH_SCATTER_WITH_INPUT_SHAPE: 0,
-} as const;
-
-/**
- * @generated from enum inference.BatchOutput.Kind
- */
-export type BatchOutput_Kind = (typeof BatchOutput_Kind)[keyof typeof BatchOutput_Kind] | UnknownEnum;
-
-/**
- * Describes the enum inference.BatchOutput.Kind.
- */
-export const BatchOutput_KindSchema: GenEnum<BatchOutput_Kind> = /*@__PURE__*/
-  enumDesc(file_inference_model_config, 3, 0);
-
-/**
- * @generated from message inference.ModelOptimizationPolicy
- */
-export type ModelOptimizationPolicy = Message<"inference.ModelOptimizationPolicy"> & {
-  /**
-   * @generated from field: inference.ModelOptimizationPolicy.Graph graph = 1;
-   */
-  graph?: ModelOptimizationPolicy_Graph | undefined;
-
-  /**
-   * @generated from field: inference.ModelOptimizationPolicy.ModelPriority priority = 2;
-   */
-  priority: ModelOptimizationPolicy_ModelPriority;
-
-  /**
-   * @generated from field: inference.ModelOptimizationPolicy.Cuda cuda = 3;
-   */
-  cuda?: ModelOptimizationPolicy_Cuda | undefined;
-
-  /**
-   * @generated from field: inference.ModelOptimizationPolicy.ExecutionAccelerators execution_accelerators = 4;
-   */
-  executionAccelerators?: ModelOptimizationPolicy_ExecutionAccelerators | undefined;
-
-  /**
-   * @generated from field: inference.ModelOptimizationPolicy.PinnedMemoryBuffer input_pinned_memory = 5;
-   */
-  inputPinnedMemory?: ModelOptimizationPolicy_PinnedMemoryBuffer | undefined;
-
-  /**
-   * @generated from field: inference.ModelOptimizationPolicy.PinnedMemoryBuffer output_pinned_memory = 6;
-   */
-  outputPinnedMemory?: ModelOptimizationPolicy_PinnedMemoryBuffer | undefined;
-
-  /**
-   * @generated from field: uint32 gather_kernel_buffer_threshold = 7;
-   */
-  gatherKernelBufferThreshold: number;
-
-  /**
-   * @generated from field: bool eager_batching = 8;
-   */
-  eagerBatching: boolean;
-};
-
-/**
- * Describes the message inference.ModelOptimizationPolicy.
- * Use `create(ModelOptimizationPolicySchema)` to create a new message.
- */
-export const ModelOptimizationPolicySchema: GenMessage<ModelOptimizationPolicy> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 4);
-
-/**
- * @generated from message inference.ModelOptimizationPolicy.Graph
- */
-export type ModelOptimizationPolicy_Graph = Message<"inference.ModelOptimizationPolicy.Graph"> & {
-  /**
-   * @generated from field: int32 level = 1;
-   */
-  level: number;
-};
-
-/**
- * Describes the message inference.ModelOptimizationPolicy.Graph.
- * Use `create(ModelOptimizationPolicy_GraphSchema)` to create a new message.
- */
-export const ModelOptimizationPolicy_GraphSchema: GenMessage<ModelOptimizationPolicy_Graph> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 4, 0);
-
-/**
- * @generated from message inference.ModelOptimizationPolicy.Cuda
- */
-export type ModelOptimizationPolicy_Cuda = Message<"inference.ModelOptimizationPolicy.Cuda"> & {
-  /**
-   * @generated from field: bool graphs = 1;
-   */
-  graphs: boolean;
-
-  /**
-   * @generated from field: bool busy_wait_events = 2;
-   */
-  busyWaitEvents: boolean;
-
-  /**
-   * @generated from field: repeated inference.ModelOptimizationPolicy.Cuda.GraphSpec graph_spec = 3;
-   */
-  graphSpec: ModelOptimizationPolicy_Cuda_GraphSpec[];
-
-  /**
-   * @generated from field: bool output_copy_stream = 4;
-   */
-  outputCopyStream: boolean;
-};
-
-/**
- * Describes the message inference.ModelOptimizationPolicy.Cuda.
- * Use `create(ModelOptimizationPolicy_CudaSchema)` to create a new message.
- */
-export const ModelOptimizationPolicy_CudaSchema: GenMessage<ModelOptimizationPolicy_Cuda> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 4, 1);
-
-/**
- * @generated from message inference.ModelOptimizationPolicy.Cuda.GraphSpec
- */
-export type ModelOptimizationPolicy_Cuda_GraphSpec = Message<"inference.ModelOptimizationPolicy.Cuda.GraphSpec"> & {
-  /**
-   * @generated from field: int32 batch_size = 1;
-   */
-  batchSize: number;
-
-  /**
-   * @generated from field: map<string, inference.ModelOptimizationPolicy.Cuda.GraphSpec.Shape> input = 2;
-   */
-  input: { [key: string]: ModelOptimizationPolicy_Cuda_GraphSpec_Shape };
-
-  /**
-   * @generated from field: inference.ModelOptimizationPolicy.Cuda.GraphSpec.LowerBound graph_lower_bound = 3;
-   */
-  graphLowerBound?: ModelOptimizationPolicy_Cuda_GraphSpec_LowerBound | undefined;
-};
-
-/**
- * Describes the message inference.ModelOptimizationPolicy.Cuda.GraphSpec.
- * Use `create(ModelOptimizationPolicy_Cuda_GraphSpecSchema)` to create a new message.
- */
-export const ModelOptimizationPolicy_Cuda_GraphSpecSchema: GenMessage<ModelOptimizationPolicy_Cuda_GraphSpec> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 4, 1, 0);
-
-/**
- * @generated from message inference.ModelOptimizationPolicy.Cuda.GraphSpec.Shape
- */
-export type ModelOptimizationPolicy_Cuda_GraphSpec_Shape = Message<"inference.ModelOptimizationPolicy.Cuda.GraphSpec.Shape"> & {
-  /**
-   * @generated from field: repeated int64 dim = 1;
-   */
-  dim: bigint[];
-};
-
-/**
- * Describes the message inference.ModelOptimizationPolicy.Cuda.GraphSpec.Shape.
- * Use `create(ModelOptimizationPolicy_Cuda_GraphSpec_ShapeSchema)` to create a new message.
- */
-export const ModelOptimizationPolicy_Cuda_GraphSpec_ShapeSchema: GenMessage<ModelOptimizationPolicy_Cuda_GraphSpec_Shape> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 4, 1, 0, 0);
-
-/**
- * @generated from message inference.ModelOptimizationPolicy.Cuda.GraphSpec.LowerBound
- */
-export type ModelOptimizationPolicy_Cuda_GraphSpec_LowerBound = Message<"inference.ModelOptimizationPolicy.Cuda.GraphSpec.LowerBound"> & {
-  /**
-   * @generated from field: int32 batch_size = 1;
-   */
-  batchSize: number;
-
-  /**
-   * @generated from field: map<string, inference.ModelOptimizationPolicy.Cuda.GraphSpec.Shape> input = 2;
-   */
-  input: { [key: string]: ModelOptimizationPolicy_Cuda_GraphSpec_Shape };
-};
-
-/**
- * Describes the message inference.ModelOptimizationPolicy.Cuda.GraphSpec.LowerBound.
- * Use `create(ModelOptimizationPolicy_Cuda_GraphSpec_LowerBoundSchema)` to create a new message.
- */
-export const ModelOptimizationPolicy_Cuda_GraphSpec_LowerBoundSchema: GenMessage<ModelOptimizationPolicy_Cuda_GraphSpec_LowerBound> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 4, 1, 0, 1);
-
-/**
- * @generated from message inference.ModelOptimizationPolicy.ExecutionAccelerators
- */
-export type ModelOptimizationPolicy_ExecutionAccelerators = Message<"inference.ModelOptimizationPolicy.ExecutionAccelerators"> & {
-  /**
-   * @generated from field: repeated inference.ModelOptimizationPolicy.ExecutionAccelerators.Accelerator gpu_execution_accelerator = 1;
-   */
-  gpuExecutionAccelerator: ModelOptimizationPolicy_ExecutionAccelerators_Accelerator[];
-
-  /**
-   * @generated from field: repeated inference.ModelOptimizationPolicy.ExecutionAccelerators.Accelerator cpu_execution_accelerator = 2;
-   */
-  cpuExecutionAccelerator: ModelOptimizationPolicy_ExecutionAccelerators_Accelerator[];
-};
-
-/**
- * Describes the message inference.ModelOptimizationPolicy.ExecutionAccelerators.
- * Use `create(ModelOptimizationPolicy_ExecutionAcceleratorsSchema)` to create a new message.
- */
-export const ModelOptimizationPolicy_ExecutionAcceleratorsSchema: GenMessage<ModelOptimizationPolicy_ExecutionAccelerators> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 4, 2);
-
-/**
- * @generated from message inference.ModelOptimizationPolicy.ExecutionAccelerators.Accelerator
- */
-export type ModelOptimizationPolicy_ExecutionAccelerators_Accelerator = Message<"inference.ModelOptimizationPolicy.ExecutionAccelerators.Accelerator"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
-  name: string;
-
-  /**
-   * @generated from field: map<string, string> parameters = 2;
-   */
-  parameters: { [key: string]: string };
-};
-
-/**
- * Describes the message inference.ModelOptimizationPolicy.ExecutionAccelerators.Accelerator.
- * Use `create(ModelOptimizationPolicy_ExecutionAccelerators_AcceleratorSchema)` to create a new message.
- */
-export const ModelOptimizationPolicy_ExecutionAccelerators_AcceleratorSchema: GenMessage<ModelOptimizationPolicy_ExecutionAccelerators_Accelerator> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 4, 2, 0);
-
-/**
- * @generated from message inference.ModelOptimizationPolicy.PinnedMemoryBuffer
- */
-export type ModelOptimizationPolicy_PinnedMemoryBuffer = Message<"inference.ModelOptimizationPolicy.PinnedMemoryBuffer"> & {
-  /**
-   * @generated from field: bool enable = 1;
-   */
-  enable: boolean;
-};
-
-/**
- * Describes the message inference.ModelOptimizationPolicy.PinnedMemoryBuffer.
- * Use `create(ModelOptimizationPolicy_PinnedMemoryBufferSchema)` to create a new message.
- */
-export const ModelOptimizationPolicy_PinnedMemoryBufferSchema: GenMessage<ModelOptimizationPolicy_PinnedMemoryBuffer> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 4, 3);
-
-/**
- * @generated from enum inference.ModelOptimizationPolicy.ModelPriority
- */
-export const ModelOptimizationPolicy_ModelPriority = {
-  /**
-   * @generated from enum value: PRIORITY_DEFAULT = 0;
-   */
-  PRIORITY_DEFAULT: 0,
-
-  /**
-   * @generated from enum value: PRIORITY_MAX = 1;
-   */
-  PRIORITY_MAX: 1,
-
-  /**
-   * @generated from enum value: PRIORITY_MIN = 2;
-   */
-  PRIORITY_MIN: 2,
-} as const;
-
-/**
- * @generated from enum inference.ModelOptimizationPolicy.ModelPriority
- */
-export type ModelOptimizationPolicy_ModelPriority = (typeof ModelOptimizationPolicy_ModelPriority)[keyof typeof ModelOptimizationPolicy_ModelPriority] | UnknownEnum;
-
-/**
- * Describes the enum inference.ModelOptimizationPolicy.ModelPriority.
- */
-export const ModelOptimizationPolicy_ModelPrioritySchema: GenEnum<ModelOptimizationPolicy_ModelPriority> = /*@__PURE__*/
-  enumDesc(file_inference_model_config, 4, 0);
-
-/**
- * @generated from message inference.ModelQueuePolicy
- */
-export type ModelQueuePolicy = Message<"inference.ModelQueuePolicy"> & {
-  /**
-   * @generated from field: inference.ModelQueuePolicy.TimeoutAction timeout_action = 1;
-   */
-  timeoutAction: ModelQueuePolicy_TimeoutAction;
-
-  /**
-   * @generated from field: uint64 default_timeout_microseconds = 2;
-   */
-  defaultTimeoutMicroseconds: bigint;
-
-  /**
-   * @generated from field: bool allow_timeout_override = 3;
-   */
-  allowTimeoutOverride: boolean;
-
-  /**
-   * @generated from field: uint32 max_queue_size = 4;
-   */
-  maxQueueSize: number;
-};
-
-/**
- * Describes the message inference.ModelQueuePolicy.
- * Use `create(ModelQueuePolicySchema)` to create a new message.
- */
-export const ModelQueuePolicySchema: GenMessage<ModelQueuePolicy> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 5);
-
-/**
- * @generated from enum inference.ModelQueuePolicy.TimeoutAction
- */
-export const ModelQueuePolicy_TimeoutAction = {
-  /**
-   * @generated from enum value: REJECT = 0;
-   */
-  REJECT: 0,
-
-  /**
-   * @generated from enum value: DELAY = 1;
-   */
-  DELAY: 1,
-} as const;
-
-/**
- * @generated from enum inference.ModelQueuePolicy.TimeoutAction
- */
-export type ModelQueuePolicy_TimeoutAction = (typeof ModelQueuePolicy_TimeoutAction)[keyof typeof ModelQueuePolicy_TimeoutAction] | UnknownEnum;
-
-/**
- * Describes the enum inference.ModelQueuePolicy.TimeoutAction.
- */
-export const ModelQueuePolicy_TimeoutActionSchema: GenEnum<ModelQueuePolicy_TimeoutAction> = /*@__PURE__*/
-  enumDesc(file_inference_model_config, 5, 0);
-
-/**
- * @generated from message inference.ModelSequenceBatching
- */
-export type ModelSequenceBatching = Message<"inference.ModelSequenceBatching"> & {
-  /**
-   * @generated from oneof inference.ModelSequenceBatching.strategy_choice
-   */
-  strategyChoice: {
-    /**
-     * @generated from field: inference.ModelSequenceBatching.StrategyDirect direct = 3;
-     */
-    value: ModelSequenceBatching_StrategyDirect;
-    case: "direct";
-  } | {
-    /**
-     * @generated from field: inference.ModelSequenceBatching.StrategyOldest oldest = 4;
-     */
-    value: ModelSequenceBatching_StrategyOldest;
-    case: "oldest";
-  } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: uint64 max_sequence_idle_microseconds = 1;
-   */
-  maxSequenceIdleMicroseconds: bigint;
-
-  /**
-   * @generated from field: repeated inference.ModelSequenceBatching.ControlInput control_input = 2;
-   */
-  controlInput: ModelSequenceBatching_ControlInput[];
-
-  /**
-   * @generated from field: repeated inference.ModelSequenceBatching.State state = 5;
-   */
-  state: ModelSequenceBatching_State[];
-
-  /**
-   * @generated from field: bool iterative_sequence = 6;
-   */
-  iterativeSequence: boolean;
-};
-
-/**
- * Describes the message inference.ModelSequenceBatching.
- * Use `create(ModelSequenceBatchingSchema)` to create a new message.
- */
-export const ModelSequenceBatchingSchema: GenMessage<ModelSequenceBatching> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 6);
-
-/**
- * @generated from message inference.ModelSequenceBatching.Control
- */
-export type ModelSequenceBatching_Control = Message<"inference.ModelSequenceBatching.Control"> & {
-  /**
-   * @generated from field: inference.ModelSequenceBatching.Control.Kind kind = 1;
-   */
-  kind: ModelSequenceBatching_Control_Kind;
-
-  /**
-   * @generated from field: repeated int32 int32_false_true = 2;
-   */
-  int32FalseTrue: number[];
-
-  /**
-   * @generated from field: repeated float fp32_false_true = 3;
-   */
-  fp32FalseTrue: number[];
-
-  /**
-   * @generated from field: repeated bool bool_false_true = 5;
-   */
-  boolFalseTrue: boolean[];
-
-  /**
-   * @generated from field: inference.DataType data_type = 4;
-   */
-  dataType: DataType;
-};
-
-/**
- * Describes the message inference.ModelSequenceBatching.Control.
- * Use `create(ModelSequenceBatching_ControlSchema)` to create a new message.
- */
-export const ModelSequenceBatching_ControlSchema: GenMessage<ModelSequenceBatching_Control> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 6, 0);
-
-/**
- * @generated from enum inference.ModelSequenceBatching.Control.Kind
- */
-export const ModelSequenceBatching_Control_Kind = {
-  /**
-   * @generated from enum value: CONTROL_SEQUENCE_START = 0;
-   */
-  CONTROL_SEQUENCE_START: 0,
-
-  /**
-   * @generated from enum value: CONTROL_SEQUENCE_READY = 1;
-   */
-  CONTROL_SEQUENCE_READY: 1,
-
-  /**
-   * @generated from enum value: CONTROL_SEQUENCE_END = 2;
-   */
-  CONTROL_SEQUENCE_END: 2,
-
-  /**
-   * @generated from enum value: CONTROL_SEQUENCE_CORRID = 3;
-   */
-  CONTROL_SEQUENCE_CORRID: 3,
-} as const;
-
-/**
- * @generated from enum inference.ModelSequenceBatching.Control.Kind
- */
-export type ModelSequenceBatching_Control_Kind = (typeof ModelSequenceBatching_Control_Kind)[keyof typeof ModelSequenceBatching_Control_Kind] | UnknownEnum;
-
-/**
- * Describes the enum inference.ModelSequenceBatching.Control.Kind.
- */
-export const ModelSequenceBatching_Control_KindSchema: GenEnum<ModelSequenceBatching_Control_Kind> = /*@__PURE__*/
-  enumDesc(file_inference_model_config, 6, 0, 0);
-
-/**
- * @generated from message inference.ModelSequenceBatching.ControlInput
- */
-export type ModelSequenceBatching_ControlInput = Message<"inference.ModelSequenceBatching.ControlInput"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
-  name: string;
-
-  /**
-   * @generated from field: repeated inference.ModelSequenceBatching.Control control = 2;
-   */
-  control: ModelSequenceBatching_Control[];
-};
-
-/**
- * Describes the message inference.ModelSequenceBatching.ControlInput.
- * Use `create(ModelSequenceBatching_ControlInputSchema)` to create a new message.
- */
-export const ModelSequenceBatching_ControlInputSchema: GenMessage<ModelSequenceBatching_ControlInput> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 6, 1);
-
-/**
- * @generated from message inference.ModelSequenceBatching.InitialState
- */
-export type ModelSequenceBatching_InitialState = Message<"inference.ModelSequenceBatching.InitialState"> & {
-  /**
-   * @generated from field: inference.DataType data_type = 1;
-   */
-  dataType: DataType;
-
-  /**
-   * @generated from field: repeated int64 dims = 2;
-   */
-  dims: bigint[];
-
-  /**
-   * @generated from oneof inference.ModelSequenceBatching.InitialState.state_data
-   */
-  stateData: {
-    /**
-     * @generated from field: bool zero_data = 3;
-     */
-    value: boolean;
-    case: "zeroData";
-  } | {
-    /**
-     * @generated from field: string data_file = 4;
-     */
-    value: string;
-    case: "dataFile";
-  } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: string name = 5;
-   */
-  name: string;
-};
-
-/**
- * Describes the message inference.ModelSequenceBatching.InitialState.
- * Use `create(ModelSequenceBatching_InitialStateSchema)` to create a new message.
- */
-export const ModelSequenceBatching_InitialStateSchema: GenMessage<ModelSequenceBatching_InitialState> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 6, 2);
-
-/**
- * @generated from message inference.ModelSequenceBatching.State
- */
-export type ModelSequenceBatching_State = Message<"inference.ModelSequenceBatching.State"> & {
-  /**
-   * @generated from field: string input_name = 1;
-   */
-  inputName: string;
-
-  /**
-   * @generated from field: string output_name = 2;
-   */
-  outputName: string;
-
-  /**
-   * @generated from field: inference.DataType data_type = 3;
-   */
-  dataType: DataType;
-
-  /**
-   * @generated from field: repeated int64 dims = 4;
-   */
-  dims: bigint[];
-
-  /**
-   * @generated from field: repeated inference.ModelSequenceBatching.InitialState initial_state = 5;
-   */
-  initialState: ModelSequenceBatching_InitialState[];
-
-  /**
-   * @generated from field: bool use_same_buffer_for_input_output = 6;
-   */
-  useSameBufferForInputOutput: boolean;
-
-  /**
-   * @generated from field: bool use_growable_memory = 7;
-   */
-  useGrowableMemory: boolean;
-};
-
-/**
- * Describes the message inference.ModelSequenceBatching.State.
- * Use `create(ModelSequenceBatching_StateSchema)` to create a new message.
- */
-export const ModelSequenceBatching_StateSchema: GenMessage<ModelSequenceBatching_State> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 6, 3);
-
-/**
- * @generated from message inference.ModelSequenceBatching.StrategyDirect
- */
-export type ModelSequenceBatching_StrategyDirect = Message<"inference.ModelSequenceBatching.StrategyDirect"> & {
-  /**
-   * @generated from field: uint64 max_queue_delay_microseconds = 1;
-   */
-  maxQueueDelayMicroseconds: bigint;
-
-  /**
-   * @generated from field: float minimum_slot_utilization = 2;
-   */
-  minimumSlotUtilization: number;
-};
-
-/**
- * Describes the message inference.ModelSequenceBatching.StrategyDirect.
- * Use `create(ModelSequenceBatching_StrategyDirectSchema)` to create a new message.
- */
-export const ModelSequenceBatching_StrategyDirectSchema: GenMessage<ModelSequenceBatching_StrategyDirect> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 6, 4);
-
-/**
- * @generated from message inference.ModelSequenceBatching.StrategyOldest
- */
-export type ModelSequenceBatching_StrategyOldest = Message<"inference.ModelSequenceBatching.StrategyOldest"> & {
-  /**
-   * @generated from field: int32 max_candidate_sequences = 1;
-   */
-  maxCandidateSequences: number;
-
-  /**
-   * @generated from field: repeated int32 preferred_batch_size = 2;
-   */
-  preferredBatchSize: number[];
-
-  /**
-   * @generated from field: uint64 max_queue_delay_microseconds = 3;
-   */
-  maxQueueDelayMicroseconds: bigint;
-
-  /**
-   * @generated from field: bool preserve_ordering = 4;
-   */
-  preserveOrdering: boolean;
-};
-
-/**
- * Describes the message inference.ModelSequenceBatching.StrategyOldest.
- * Use `create(ModelSequenceBatching_StrategyOldestSchema)` to create a new message.
- */
-export const ModelSequenceBatching_StrategyOldestSchema: GenMessage<ModelSequenceBatching_StrategyOldest> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 6, 5);
-
-/**
- * @generated from message inference.ModelRateLimiter
- */
-export type ModelRateLimiter = Message<"inference.ModelRateLimiter"> & {
-  /**
-   * @generated from field: repeated inference.ModelRateLimiter.Resource resources = 1;
-   */
-  resources: ModelRateLimiter_Resource[];
-
-  /**
-   * @generated from field: uint32 priority = 2;
-   */
-  priority: number;
-};
-
-/**
- * Describes the message inference.ModelRateLimiter.
- * Use `create(ModelRateLimiterSchema)` to create a new message.
- */
-export const ModelRateLimiterSchema: GenMessage<ModelRateLimiter> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 7);
-
-/**
- * @generated from message inference.ModelRateLimiter.Resource
- */
-export type ModelRateLimiter_Resource = Message<"inference.ModelRateLimiter.Resource"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
-  name: string;
-
-  /**
-   * @generated from field: bool global = 2;
-   */
-  global: boolean;
-
-  /**
-   * @generated from field: uint32 count = 3;
-   */
-  count: number;
-};
-
-/**
- * Describes the message inference.ModelRateLimiter.Resource.
- * Use `create(ModelRateLimiter_ResourceSchema)` to create a new message.
- */
-export const ModelRateLimiter_ResourceSchema: GenMessage<ModelRateLimiter_Resource> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 7, 0);
-
-/**
- * @generated from message inference.ModelTensorReshape
- */
-export type ModelTensorReshape = Message<"inference.ModelTensorReshape"> & {
-  /**
-   * @generated from field: repeated int64 shape = 1;
-   */
-  shape: bigint[];
-};
-
-/**
- * Describes the message inference.ModelTensorReshape.
- * Use `create(ModelTensorReshapeSchema)` to create a new message.
- */
-export const ModelTensorReshapeSchema: GenMessage<ModelTensorReshape> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 8);
-
-/**
- * @generated from message inference.ModelOutput
- */
-export type ModelOutput = Message<"inference.ModelOutput"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
-  name: string;
-
-  /**
-   * @generated from field: inference.DataType data_type = 2;
-   */
-  dataType: DataType;
-
-  /**
-   * @generated from field: repeated int64 dims = 3;
-   */
-  dims: bigint[];
-
-  /**
-   * @generated from field: inference.ModelTensorReshape reshape = 5;
-   */
-  reshape?: ModelTensorReshape | undefined;
-
-  /**
-   * @generated from field: string label_filename = 4;
-   */
-  labelFilename: string;
-
-  /**
-   * @generated from field: bool is_shape_tensor = 6;
-   */
-  isShapeTensor: boolean;
-
-  /**
-   * @generated from field: bool is_non_linear_format_io = 7;
-   */
-  isNonLinearFormatIo: boolean;
-};
-
-/**
- * Describes the message inference.ModelOutput.
- * Use `create(ModelOutputSchema)` to create a new message.
- */
-export const ModelOutputSchema: GenMessage<ModelOutput> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 9);
-
-/**
+ * Says which of the versions in the model's folder are served.
+ *
  * @generated from message inference.ModelVersionPolicy
  */
 export type ModelVersionPolicy = Message<"inference.ModelVersionPolicy"> & {
   /**
+   * The policy. Default: `latest` with one version.
+   *
    * @generated from oneof inference.ModelVersionPolicy.policy_choice
    */
   policyChoice: {
     /**
+     * Serves the newest versions.
+     *
      * @generated from field: inference.ModelVersionPolicy.Latest latest = 1;
      */
     value: ModelVersionPolicy_Latest;
     case: "latest";
   } | {
     /**
+     * Serves all versions.
+     *
      * @generated from field: inference.ModelVersionPolicy.All all = 2;
      */
     value: ModelVersionPolicy_All;
     case: "all";
   } | {
     /**
+     * Serves chosen versions.
+     *
      * @generated from field: inference.ModelVersionPolicy.Specific specific = 3;
      */
     value: ModelVersionPolicy_Specific;
@@ -1114,13 +262,17 @@ export type ModelVersionPolicy = Message<"inference.ModelVersionPolicy"> & {
  * Use `create(ModelVersionPolicySchema)` to create a new message.
  */
 export const ModelVersionPolicySchema: GenMessage<ModelVersionPolicy> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 10);
+  messageDesc(file_inference_model_config, 1);
 
 /**
+ * Serves the newest versions, which are those with the highest numbers.
+ *
  * @generated from message inference.ModelVersionPolicy.Latest
  */
 export type ModelVersionPolicy_Latest = Message<"inference.ModelVersionPolicy.Latest"> & {
   /**
+   * How many versions to serve. Default 1.
+   *
    * @generated from field: uint32 num_versions = 1;
    */
   numVersions: number;
@@ -1131,9 +283,11 @@ export type ModelVersionPolicy_Latest = Message<"inference.ModelVersionPolicy.La
  * Use `create(ModelVersionPolicy_LatestSchema)` to create a new message.
  */
 export const ModelVersionPolicy_LatestSchema: GenMessage<ModelVersionPolicy_Latest> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 10, 0);
+  messageDesc(file_inference_model_config, 1, 0);
 
 /**
+ * Serves all versions.
+ *
  * @generated from message inference.ModelVersionPolicy.All
  */
 export type ModelVersionPolicy_All = Message<"inference.ModelVersionPolicy.All"> & {
@@ -1144,13 +298,17 @@ export type ModelVersionPolicy_All = Message<"inference.ModelVersionPolicy.All">
  * Use `create(ModelVersionPolicy_AllSchema)` to create a new message.
  */
 export const ModelVersionPolicy_AllSchema: GenMessage<ModelVersionPolicy_All> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 10, 1);
+  messageDesc(file_inference_model_config, 1, 1);
 
 /**
+ * Serves chosen versions.
+ *
  * @generated from message inference.ModelVersionPolicy.Specific
  */
 export type ModelVersionPolicy_Specific = Message<"inference.ModelVersionPolicy.Specific"> & {
   /**
+   * Numbers of the versions to serve. A version that is not in the folder fails the load.
+   *
    * @generated from field: repeated int64 versions = 1;
    */
   versions: bigint[];
@@ -1161,43 +319,778 @@ export type ModelVersionPolicy_Specific = Message<"inference.ModelVersionPolicy.
  * Use `create(ModelVersionPolicy_SpecificSchema)` to create a new message.
  */
 export const ModelVersionPolicy_SpecificSchema: GenMessage<ModelVersionPolicy_Specific> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 10, 2);
+  messageDesc(file_inference_model_config, 1, 2);
 
 /**
+ * An input of a model.
+ *
+ * @generated from message inference.ModelInput
+ */
+export type ModelInput = Message<"inference.ModelInput"> & {
+  /**
+   * Name of the input, as in the model file. Required.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Datatype of the elements. Default: that of the model file.
+   *
+   * @generated from field: inference.DataType data_type = 2;
+   */
+  dataType: DataType;
+
+  /**
+   * Order of the dimensions, if the input is an image. Default FORMAT_NONE.
+   *
+   * @generated from field: inference.ModelInput.Format format = 3;
+   */
+  format: ModelInput_Format;
+
+  /**
+   * Shape that requests give, without the batch dimension; -1 stands for a dimension of any size.
+   * Default: the shape of the model file.
+   *
+   * @generated from field: repeated int64 dims = 4;
+   */
+  dims: bigint[];
+
+  /**
+   * Shape that the model expects, where it is not `dims`.
+   *
+   * @generated from field: inference.ModelTensorReshape reshape = 5;
+   */
+  reshape?: ModelTensorReshape | undefined;
+
+  /**
+   * Whether the elements are a shape for the model rather than data. Default false.
+   *
+   * @generated from field: bool is_shape_tensor = 6;
+   */
+  isShapeTensor: boolean;
+
+  /**
+   * Whether requests in one batch may differ in the shape of this input; their elements are then
+   * strung together without padding. Default false: only requests of equal shape share a batch.
+   *
+   * @generated from field: bool allow_ragged_batch = 7;
+   */
+  allowRaggedBatch: boolean;
+
+  /**
+   * Whether requests may leave the input out. The model has a default for it. Default false.
+   *
+   * @generated from field: bool optional = 8;
+   */
+  optional: boolean;
+
+  /**
+   * Whether the model takes the input in an order of elements that is not row-major. Default false.
+   *
+   * @generated from field: bool is_non_linear_format_io = 9;
+   */
+  isNonLinearFormatIo: boolean;
+};
+
+/**
+ * Describes the message inference.ModelInput.
+ * Use `create(ModelInputSchema)` to create a new message.
+ */
+export const ModelInputSchema: GenMessage<ModelInput> = /*@__PURE__*/
+  messageDesc(file_inference_model_config, 2);
+
+/**
+ * How the dimensions of an image are ordered.
+ *
+ * @generated from enum inference.ModelInput.Format
+ */
+export const ModelInput_Format = {
+  /**
+   * The input is no image, or its order is not known.
+   *
+   * @generated from enum value: FORMAT_NONE = 0;
+   */
+  NONE: 0,
+
+  /**
+   * Height, width, channel.
+   *
+   * @generated from enum value: FORMAT_NHWC = 1;
+   */
+  NHWC: 1,
+
+  /**
+   * Channel, height, width.
+   *
+   * @generated from enum value: FORMAT_NCHW = 2;
+   */
+  NCHW: 2,
+} as const;
+
+/**
+ * How the dimensions of an image are ordered.
+ *
+ * @generated from enum inference.ModelInput.Format
+ */
+export type ModelInput_Format = (typeof ModelInput_Format)[keyof typeof ModelInput_Format] | UnknownEnum;
+
+/**
+ * Describes the enum inference.ModelInput.Format.
+ */
+export const ModelInput_FormatSchema: GenEnum<ModelInput_Format> = /*@__PURE__*/
+  enumDesc(file_inference_model_config, 2, 0);
+
+/**
+ * An output of a model.
+ *
+ * @generated from message inference.ModelOutput
+ */
+export type ModelOutput = Message<"inference.ModelOutput"> & {
+  /**
+   * Name of the output, as in the model file. Required.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Datatype of the elements. Default: that of the model file.
+   *
+   * @generated from field: inference.DataType data_type = 2;
+   */
+  dataType: DataType;
+
+  /**
+   * Shape that responses give, without the batch dimension; -1 stands for a dimension of any size.
+   * Default: the shape of the model file.
+   *
+   * @generated from field: repeated int64 dims = 3;
+   */
+  dims: bigint[];
+
+  /**
+   * Shape that the model gives, where it is not `dims`.
+   *
+   * @generated from field: inference.ModelTensorReshape reshape = 5;
+   */
+  reshape?: ModelTensorReshape | undefined;
+
+  /**
+   * Name of a text file in the model's folder with the names of the classes that the output scores,
+   * one a line; the first line names index 0. Default: no labels.
+   *
+   * @generated from field: string label_filename = 4;
+   */
+  labelFilename: string;
+
+  /**
+   * Whether the elements are a shape rather than data. Default false.
+   *
+   * @generated from field: bool is_shape_tensor = 6;
+   */
+  isShapeTensor: boolean;
+
+  /**
+   * Whether the model gives the output in an order of elements that is not row-major. Default false.
+   *
+   * @generated from field: bool is_non_linear_format_io = 7;
+   */
+  isNonLinearFormatIo: boolean;
+};
+
+/**
+ * Describes the message inference.ModelOutput.
+ * Use `create(ModelOutputSchema)` to create a new message.
+ */
+export const ModelOutputSchema: GenMessage<ModelOutput> = /*@__PURE__*/
+  messageDesc(file_inference_model_config, 3);
+
+/**
+ * The model's own shape of an input or output.
+ *
+ * @generated from message inference.ModelTensorReshape
+ */
+export type ModelTensorReshape = Message<"inference.ModelTensorReshape"> & {
+  /**
+   * The shape, without the batch dimension. It has as many elements as `dims`; empty for a scalar,
+   * which only dims of [1] can become.
+   *
+   * @generated from field: repeated int64 shape = 1;
+   */
+  shape: bigint[];
+};
+
+/**
+ * Describes the message inference.ModelTensorReshape.
+ * Use `create(ModelTensorReshapeSchema)` to create a new message.
+ */
+export const ModelTensorReshapeSchema: GenMessage<ModelTensorReshape> = /*@__PURE__*/
+  messageDesc(file_inference_model_config, 4);
+
+/**
+ * Inputs of the model that the server makes from a batch, for models that take requests of differing
+ * shape in one batch.
+ *
+ * @generated from message inference.BatchInput
+ */
+export type BatchInput = Message<"inference.BatchInput"> & {
+  /**
+   * What the inputs hold.
+   *
+   * @generated from field: inference.BatchInput.Kind kind = 1;
+   */
+  kind: BatchInput_Kind;
+
+  /**
+   * Names of the model's inputs that are made.
+   *
+   * @generated from field: repeated string target_name = 2;
+   */
+  targetName: string[];
+
+  /**
+   * Datatype of the inputs that are made: TYPE_INT32 or TYPE_FP32.
+   *
+   * @generated from field: inference.DataType data_type = 3;
+   */
+  dataType: DataType;
+
+  /**
+   * Names of the inputs of the requests that they are made from; every kind takes one.
+   *
+   * @generated from field: repeated string source_input = 4;
+   */
+  sourceInput: string[];
+};
+
+/**
+ * Describes the message inference.BatchInput.
+ * Use `create(BatchInputSchema)` to create a new message.
+ */
+export const BatchInputSchema: GenMessage<BatchInput> = /*@__PURE__*/
+  messageDesc(file_inference_model_config, 5);
+
+/**
+ * What the input holds.
+ *
+ * @generated from enum inference.BatchInput.Kind
+ */
+export const BatchInput_Kind = {
+  /**
+   * For each request, the number of elements of the source input.
+   *
+   * @generated from enum value: BATCH_ELEMENT_COUNT = 0;
+   */
+  BATCH_ELEMENT_COUNT: 0,
+
+  /**
+   * For each request, the number of elements of the source input in it and in all before it.
+   *
+   * @generated from enum value: BATCH_ACCUMULATED_ELEMENT_COUNT = 1;
+   */
+  BATCH_ACCUMULATED_ELEMENT_COUNT: 1,
+
+  /**
+   * As BATCH_ACCUMULATED_ELEMENT_COUNT, behind a 0 of its own.
+   *
+   * @generated from enum value: BATCH_ACCUMULATED_ELEMENT_COUNT_WITH_ZERO = 2;
+   */
+  BATCH_ACCUMULATED_ELEMENT_COUNT_WITH_ZERO: 2,
+
+  /**
+   * Nothing: the length of its first dimension is the largest number of elements of the source
+   * input in one request.
+   *
+   * @generated from enum value: BATCH_MAX_ELEMENT_COUNT_AS_SHAPE = 3;
+   */
+  BATCH_MAX_ELEMENT_COUNT_AS_SHAPE: 3,
+
+  /**
+   * For each request, the shape of the source input without the batch dimension, one row for each
+   * row of the request: shape [B,rank].
+   *
+   * @generated from enum value: BATCH_ITEM_SHAPE = 4;
+   */
+  BATCH_ITEM_SHAPE: 4,
+
+  /**
+   * As BATCH_ITEM_SHAPE, in one dimension.
+   *
+   * @generated from enum value: BATCH_ITEM_SHAPE_FLATTEN = 5;
+   */
+  BATCH_ITEM_SHAPE_FLATTEN: 5,
+} as const;
+
+/**
+ * What the input holds.
+ *
+ * @generated from enum inference.BatchInput.Kind
+ */
+export type BatchInput_Kind = (typeof BatchInput_Kind)[keyof typeof BatchInput_Kind] | UnknownEnum;
+
+/**
+ * Describes the enum inference.BatchInput.Kind.
+ */
+export const BatchInput_KindSchema: GenEnum<BatchInput_Kind> = /*@__PURE__*/
+  enumDesc(file_inference_model_config, 5, 0);
+
+/**
+ * Outputs of the model that the server splits by a rule other than the batch dimension.
+ *
+ * @generated from message inference.BatchOutput
+ */
+export type BatchOutput = Message<"inference.BatchOutput"> & {
+  /**
+   * Names of the model's outputs that are split.
+   *
+   * @generated from field: repeated string target_name = 1;
+   */
+  targetName: string[];
+
+  /**
+   * How they are split.
+   *
+   * @generated from field: inference.BatchOutput.Kind kind = 2;
+   */
+  kind: BatchOutput_Kind;
+
+  /**
+   * Names of the inputs that say how; every kind takes one.
+   *
+   * @generated from field: repeated string source_input = 3;
+   */
+  sourceInput: string[];
+};
+
+/**
+ * Describes the message inference.BatchOutput.
+ * Use `create(BatchOutputSchema)` to create a new message.
+ */
+export const BatchOutputSchema: GenMessage<BatchOutput> = /*@__PURE__*/
+  messageDesc(file_inference_model_config, 6);
+
+/**
+ * How the output is split.
+ *
+ * @generated from enum inference.BatchOutput.Kind
+ */
+export const BatchOutput_Kind = {
+  /**
+   * Each request gets as much as its own input is long: the output is laid out like the source
+   * input of the batch, without padding.
+   *
+   * @generated from enum value: BATCH_SCATTER_WITH_INPUT_SHAPE = 0;
+   */
+  BATCH_SCATTER_WITH_INPUT_SHAPE: 0,
+} as const;
+
+/**
+ * How the output is split.
+ *
+ * @generated from enum inference.BatchOutput.Kind
+ */
+export type BatchOutput_Kind = (typeof BatchOutput_Kind)[keyof typeof BatchOutput_Kind] | UnknownEnum;
+
+/**
+ * Describes the enum inference.BatchOutput.Kind.
+ */
+export const BatchOutput_KindSchema: GenEnum<BatchOutput_Kind> = /*@__PURE__*/
+  enumDesc(file_inference_model_config, 6, 0);
+
+/**
+ * How a model is made fast. All of it is advice, which an engine follows where it can.
+ *
+ * @generated from message inference.ModelOptimizationPolicy
+ */
+export type ModelOptimizationPolicy = Message<"inference.ModelOptimizationPolicy"> & {
+  /**
+   * Optimization of the model's graph.
+   *
+   * @generated from field: inference.ModelOptimizationPolicy.Graph graph = 1;
+   */
+  graph?: ModelOptimizationPolicy_Graph | undefined;
+
+  /**
+   * Priority of the model over others.
+   *
+   * @generated from field: inference.ModelOptimizationPolicy.ModelPriority priority = 2;
+   */
+  priority: ModelOptimizationPolicy_ModelPriority;
+
+  /**
+   * Settings for NVIDIA GPUs.
+   *
+   * @generated from field: inference.ModelOptimizationPolicy.Cuda cuda = 3;
+   */
+  cuda?: ModelOptimizationPolicy_Cuda | undefined;
+
+  /**
+   * Accelerators that run parts of the model.
+   *
+   * @generated from field: inference.ModelOptimizationPolicy.ExecutionAccelerators execution_accelerators = 4;
+   */
+  executionAccelerators?: ModelOptimizationPolicy_ExecutionAccelerators | undefined;
+
+  /**
+   * Pinned memory for inputs.
+   *
+   * @generated from field: inference.ModelOptimizationPolicy.PinnedMemoryBuffer input_pinned_memory = 5;
+   */
+  inputPinnedMemory?: ModelOptimizationPolicy_PinnedMemoryBuffer | undefined;
+
+  /**
+   * Pinned memory for outputs.
+   *
+   * @generated from field: inference.ModelOptimizationPolicy.PinnedMemoryBuffer output_pinned_memory = 6;
+   */
+  outputPinnedMemory?: ModelOptimizationPolicy_PinnedMemoryBuffer | undefined;
+
+  /**
+   * Number of buffers from which a GPU kernel gathers them, in place of one copy each. 0, the default,
+   * leaves it to the server.
+   *
+   * @generated from field: uint32 gather_kernel_buffer_threshold = 7;
+   */
+  gatherKernelBufferThreshold: number;
+
+  /**
+   * Whether the inputs of the next batch are gathered while the model still runs. Default false.
+   *
+   * @generated from field: bool eager_batching = 8;
+   */
+  eagerBatching: boolean;
+};
+
+/**
+ * Describes the message inference.ModelOptimizationPolicy.
+ * Use `create(ModelOptimizationPolicySchema)` to create a new message.
+ */
+export const ModelOptimizationPolicySchema: GenMessage<ModelOptimizationPolicy> = /*@__PURE__*/
+  messageDesc(file_inference_model_config, 7);
+
+/**
+ * Optimization of the model's graph.
+ *
+ * @generated from message inference.ModelOptimizationPolicy.Graph
+ */
+export type ModelOptimizationPolicy_Graph = Message<"inference.ModelOptimizationPolicy.Graph"> & {
+  /**
+   * Level of effort: 0, the default, is the engine's own; 1 and above is more, -1 less.
+   *
+   * @generated from field: int32 level = 1;
+   */
+  level: number;
+};
+
+/**
+ * Describes the message inference.ModelOptimizationPolicy.Graph.
+ * Use `create(ModelOptimizationPolicy_GraphSchema)` to create a new message.
+ */
+export const ModelOptimizationPolicy_GraphSchema: GenMessage<ModelOptimizationPolicy_Graph> = /*@__PURE__*/
+  messageDesc(file_inference_model_config, 7, 0);
+
+/**
+ * Settings for NVIDIA GPUs.
+ *
+ * @generated from message inference.ModelOptimizationPolicy.Cuda
+ */
+export type ModelOptimizationPolicy_Cuda = Message<"inference.ModelOptimizationPolicy.Cuda"> & {
+  /**
+   * Whether CUDA graphs are captured. Default false.
+   *
+   * @generated from field: bool graphs = 1;
+   */
+  graphs: boolean;
+
+  /**
+   * Whether threads spin while they wait for CUDA events: less delay for more CPU. Default false.
+   *
+   * @generated from field: bool busy_wait_events = 2;
+   */
+  busyWaitEvents: boolean;
+
+  /**
+   * Shapes to capture graphs for. Default: the sizes of batches that the engine chooses.
+   *
+   * @generated from field: repeated inference.ModelOptimizationPolicy.Cuda.GraphSpec graph_spec = 3;
+   */
+  graphSpec: ModelOptimizationPolicy_Cuda_GraphSpec[];
+
+  /**
+   * Whether outputs are copied on a CUDA stream of their own. Default false.
+   *
+   * @generated from field: bool output_copy_stream = 4;
+   */
+  outputCopyStream: boolean;
+};
+
+/**
+ * Describes the message inference.ModelOptimizationPolicy.Cuda.
+ * Use `create(ModelOptimizationPolicy_CudaSchema)` to create a new message.
+ */
+export const ModelOptimizationPolicy_CudaSchema: GenMessage<ModelOptimizationPolicy_Cuda> = /*@__PURE__*/
+  messageDesc(file_inference_model_config, 7, 1);
+
+/**
+ * A shape for which a CUDA graph is captured.
+ *
+ * @generated from message inference.ModelOptimizationPolicy.Cuda.GraphSpec
+ */
+export type ModelOptimizationPolicy_Cuda_GraphSpec = Message<"inference.ModelOptimizationPolicy.Cuda.GraphSpec"> & {
+  /**
+   * Size of the batch that is captured, in rows; 0 for a model without a batch dimension.
+   *
+   * @generated from field: int32 batch_size = 1;
+   */
+  batchSize: number;
+
+  /**
+   * Shapes of the inputs that are captured, by name.
+   *
+   * @generated from field: map<string, inference.ModelOptimizationPolicy.Cuda.GraphSpec.Shape> input = 2;
+   */
+  input: { [key: string]: ModelOptimizationPolicy_Cuda_GraphSpec_Shape };
+
+  /**
+   * Smallest shape that the graph is used for, by padding. Default: only the captured shape.
+   *
+   * @generated from field: inference.ModelOptimizationPolicy.Cuda.GraphSpec.LowerBound graph_lower_bound = 3;
+   */
+  graphLowerBound?: ModelOptimizationPolicy_Cuda_GraphSpec_LowerBound | undefined;
+};
+
+/**
+ * Describes the message inference.ModelOptimizationPolicy.Cuda.GraphSpec.
+ * Use `create(ModelOptimizationPolicy_Cuda_GraphSpecSchema)` to create a new message.
+ */
+export const ModelOptimizationPolicy_Cuda_GraphSpecSchema: GenMessage<ModelOptimizationPolicy_Cuda_GraphSpec> = /*@__PURE__*/
+  messageDesc(file_inference_model_config, 7, 1, 0);
+
+/**
+ * Dimensions of a tensor.
+ *
+ * @generated from message inference.ModelOptimizationPolicy.Cuda.GraphSpec.Shape
+ */
+export type ModelOptimizationPolicy_Cuda_GraphSpec_Shape = Message<"inference.ModelOptimizationPolicy.Cuda.GraphSpec.Shape"> & {
+  /**
+   * Sizes of the dimensions, without the batch dimension.
+   *
+   * @generated from field: repeated int64 dim = 1;
+   */
+  dim: bigint[];
+};
+
+/**
+ * Describes the message inference.ModelOptimizationPolicy.Cuda.GraphSpec.Shape.
+ * Use `create(ModelOptimizationPolicy_Cuda_GraphSpec_ShapeSchema)` to create a new message.
+ */
+export const ModelOptimizationPolicy_Cuda_GraphSpec_ShapeSchema: GenMessage<ModelOptimizationPolicy_Cuda_GraphSpec_Shape> = /*@__PURE__*/
+  messageDesc(file_inference_model_config, 7, 1, 0, 0);
+
+/**
+ * The smallest shape that a graph is used for.
+ *
+ * @generated from message inference.ModelOptimizationPolicy.Cuda.GraphSpec.LowerBound
+ */
+export type ModelOptimizationPolicy_Cuda_GraphSpec_LowerBound = Message<"inference.ModelOptimizationPolicy.Cuda.GraphSpec.LowerBound"> & {
+  /**
+   * Size of the batch, in rows.
+   *
+   * @generated from field: int32 batch_size = 1;
+   */
+  batchSize: number;
+
+  /**
+   * Shapes of the inputs, by name.
+   *
+   * @generated from field: map<string, inference.ModelOptimizationPolicy.Cuda.GraphSpec.Shape> input = 2;
+   */
+  input: { [key: string]: ModelOptimizationPolicy_Cuda_GraphSpec_Shape };
+};
+
+/**
+ * Describes the message inference.ModelOptimizationPolicy.Cuda.GraphSpec.LowerBound.
+ * Use `create(ModelOptimizationPolicy_Cuda_GraphSpec_LowerBoundSchema)` to create a new message.
+ */
+export const ModelOptimizationPolicy_Cuda_GraphSpec_LowerBoundSchema: GenMessage<ModelOptimizationPolicy_Cuda_GraphSpec_LowerBound> = /*@__PURE__*/
+  messageDesc(file_inference_model_config, 7, 1, 0, 1);
+
+/**
+ * Accelerators that run parts of the model.
+ *
+ * @generated from message inference.ModelOptimizationPolicy.ExecutionAccelerators
+ */
+export type ModelOptimizationPolicy_ExecutionAccelerators = Message<"inference.ModelOptimizationPolicy.ExecutionAccelerators"> & {
+  /**
+   * Accelerators for instances on GPUs; the first that can run a part of the model takes it.
+   *
+   * @generated from field: repeated inference.ModelOptimizationPolicy.ExecutionAccelerators.Accelerator gpu_execution_accelerator = 1;
+   */
+  gpuExecutionAccelerator: ModelOptimizationPolicy_ExecutionAccelerators_Accelerator[];
+
+  /**
+   * Accelerators for instances on CPUs; the first that can run a part of the model takes it.
+   *
+   * @generated from field: repeated inference.ModelOptimizationPolicy.ExecutionAccelerators.Accelerator cpu_execution_accelerator = 2;
+   */
+  cpuExecutionAccelerator: ModelOptimizationPolicy_ExecutionAccelerators_Accelerator[];
+};
+
+/**
+ * Describes the message inference.ModelOptimizationPolicy.ExecutionAccelerators.
+ * Use `create(ModelOptimizationPolicy_ExecutionAcceleratorsSchema)` to create a new message.
+ */
+export const ModelOptimizationPolicy_ExecutionAcceleratorsSchema: GenMessage<ModelOptimizationPolicy_ExecutionAccelerators> = /*@__PURE__*/
+  messageDesc(file_inference_model_config, 7, 2);
+
+/**
+ * One accelerator.
+ *
+ * @generated from message inference.ModelOptimizationPolicy.ExecutionAccelerators.Accelerator
+ */
+export type ModelOptimizationPolicy_ExecutionAccelerators_Accelerator = Message<"inference.ModelOptimizationPolicy.ExecutionAccelerators.Accelerator"> & {
+  /**
+   * Name of the accelerator: "tensorrt", "cuda", "openvino".
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Settings of the accelerator, by name.
+   *
+   * @generated from field: map<string, string> parameters = 2;
+   */
+  parameters: { [key: string]: string };
+};
+
+/**
+ * Describes the message inference.ModelOptimizationPolicy.ExecutionAccelerators.Accelerator.
+ * Use `create(ModelOptimizationPolicy_ExecutionAccelerators_AcceleratorSchema)` to create a new message.
+ */
+export const ModelOptimizationPolicy_ExecutionAccelerators_AcceleratorSchema: GenMessage<ModelOptimizationPolicy_ExecutionAccelerators_Accelerator> = /*@__PURE__*/
+  messageDesc(file_inference_model_config, 7, 2, 0);
+
+/**
+ * Use of pinned memory for copies between CPU and GPU.
+ *
+ * @generated from message inference.ModelOptimizationPolicy.PinnedMemoryBuffer
+ */
+export type ModelOptimizationPolicy_PinnedMemoryBuffer = Message<"inference.ModelOptimizationPolicy.PinnedMemoryBuffer"> & {
+  /**
+   * Whether pinned memory is used. Default true where the message is unset.
+   *
+   * @generated from field: bool enable = 1;
+   */
+  enable: boolean;
+};
+
+/**
+ * Describes the message inference.ModelOptimizationPolicy.PinnedMemoryBuffer.
+ * Use `create(ModelOptimizationPolicy_PinnedMemoryBufferSchema)` to create a new message.
+ */
+export const ModelOptimizationPolicy_PinnedMemoryBufferSchema: GenMessage<ModelOptimizationPolicy_PinnedMemoryBuffer> = /*@__PURE__*/
+  messageDesc(file_inference_model_config, 7, 3);
+
+/**
+ * Whose work comes first where models compete.
+ *
+ * @generated from enum inference.ModelOptimizationPolicy.ModelPriority
+ */
+export const ModelOptimizationPolicy_ModelPriority = {
+  /**
+   * As PRIORITY_MIN.
+   *
+   * @generated from enum value: PRIORITY_DEFAULT = 0;
+   */
+  PRIORITY_DEFAULT: 0,
+
+  /**
+   * Before that of other models.
+   *
+   * @generated from enum value: PRIORITY_MAX = 1;
+   */
+  PRIORITY_MAX: 1,
+
+  /**
+   * After that of models with PRIORITY_MAX.
+   *
+   * @generated from enum value: PRIORITY_MIN = 2;
+   */
+  PRIORITY_MIN: 2,
+} as const;
+
+/**
+ * Whose work comes first where models compete.
+ *
+ * @generated from enum inference.ModelOptimizationPolicy.ModelPriority
+ */
+export type ModelOptimizationPolicy_ModelPriority = (typeof ModelOptimizationPolicy_ModelPriority)[keyof typeof ModelOptimizationPolicy_ModelPriority] | UnknownEnum;
+
+/**
+ * Describes the enum inference.ModelOptimizationPolicy.ModelPriority.
+ */
+export const ModelOptimizationPolicy_ModelPrioritySchema: GenEnum<ModelOptimizationPolicy_ModelPriority> = /*@__PURE__*/
+  enumDesc(file_inference_model_config, 7, 0);
+
+/**
+ * Gathers requests into batches.
+ *
+ * A batch is formed when an instance of the model is free. It has the largest preferred size that the
+ * waiting requests reach, or as many as there are up to `max_batch_size`. Requests whose inputs
+ * differ in shape do not share a batch, unless the input allows it.
+ *
  * @generated from message inference.ModelDynamicBatching
  */
 export type ModelDynamicBatching = Message<"inference.ModelDynamicBatching"> & {
   /**
+   * Sizes that batches should have, in rows, each at most `max_batch_size`. Default: none is
+   * preferred.
+   *
    * @generated from field: repeated int32 preferred_batch_size = 1;
    */
   preferredBatchSize: number[];
 
   /**
+   * How long a request may be held back for others to join its batch, in microseconds. A batch of the
+   * largest preferred size goes at once. 0, the default, holds nothing back.
+   *
    * @generated from field: uint64 max_queue_delay_microseconds = 2;
    */
   maxQueueDelayMicroseconds: bigint;
 
   /**
+   * Whether responses leave in the order in which the requests came. Default false.
+   *
    * @generated from field: bool preserve_ordering = 3;
    */
   preserveOrdering: boolean;
 
   /**
+   * Number of priority levels; 1 is the highest. 0, the default, has no levels.
+   *
    * @generated from field: uint64 priority_levels = 4;
    */
   priorityLevels: bigint;
 
   /**
+   * Level of requests that name none, between 1 and `priority_levels`. Required with levels.
+   *
    * @generated from field: uint64 default_priority_level = 5;
    */
   defaultPriorityLevel: bigint;
 
   /**
+   * Policy of the queue of every level that has none of its own.
+   *
    * @generated from field: inference.ModelQueuePolicy default_queue_policy = 6;
    */
   defaultQueuePolicy?: ModelQueuePolicy | undefined;
 
   /**
+   * Policies of the queues by level.
+   *
    * @generated from field: map<uint64, inference.ModelQueuePolicy> priority_queue_policy = 7;
    */
   priorityQueuePolicy: { [key: string]: ModelQueuePolicy };
@@ -1208,18 +1101,496 @@ export type ModelDynamicBatching = Message<"inference.ModelDynamicBatching"> & {
  * Use `create(ModelDynamicBatchingSchema)` to create a new message.
  */
 export const ModelDynamicBatchingSchema: GenMessage<ModelDynamicBatching> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 11);
+  messageDesc(file_inference_model_config, 8);
 
 /**
+ * Limits of a queue of waiting requests.
+ *
+ * @generated from message inference.ModelQueuePolicy
+ */
+export type ModelQueuePolicy = Message<"inference.ModelQueuePolicy"> & {
+  /**
+   * What happens to a request that has waited too long. Default REJECT.
+   *
+   * @generated from field: inference.ModelQueuePolicy.TimeoutAction timeout_action = 1;
+   */
+  timeoutAction: ModelQueuePolicy_TimeoutAction;
+
+  /**
+   * How long a request may wait, in microseconds. 0, the default, is no limit.
+   *
+   * @generated from field: uint64 default_timeout_microseconds = 2;
+   */
+  defaultTimeoutMicroseconds: bigint;
+
+  /**
+   * Whether a request may set a shorter limit for itself, in its parameter `timeout`. Default false.
+   *
+   * @generated from field: bool allow_timeout_override = 3;
+   */
+  allowTimeoutOverride: boolean;
+
+  /**
+   * How many requests may wait; further ones fail with UNAVAILABLE. 0, the default, is no limit of
+   * the model's own.
+   *
+   * @generated from field: uint32 max_queue_size = 4;
+   */
+  maxQueueSize: number;
+};
+
+/**
+ * Describes the message inference.ModelQueuePolicy.
+ * Use `create(ModelQueuePolicySchema)` to create a new message.
+ */
+export const ModelQueuePolicySchema: GenMessage<ModelQueuePolicy> = /*@__PURE__*/
+  messageDesc(file_inference_model_config, 9);
+
+/**
+ * What happens to a request that has waited too long.
+ *
+ * @generated from enum inference.ModelQueuePolicy.TimeoutAction
+ */
+export const ModelQueuePolicy_TimeoutAction = {
+  /**
+   * It fails with UNAVAILABLE.
+   *
+   * @generated from enum value: REJECT = 0;
+   */
+  REJECT: 0,
+
+  /**
+   * It is run after all requests that have not waited too long.
+   *
+   * @generated from enum value: DELAY = 1;
+   */
+  DELAY: 1,
+} as const;
+
+/**
+ * What happens to a request that has waited too long.
+ *
+ * @generated from enum inference.ModelQueuePolicy.TimeoutAction
+ */
+export type ModelQueuePolicy_TimeoutAction = (typeof ModelQueuePolicy_TimeoutAction)[keyof typeof ModelQueuePolicy_TimeoutAction] | UnknownEnum;
+
+/**
+ * Describes the enum inference.ModelQueuePolicy.TimeoutAction.
+ */
+export const ModelQueuePolicy_TimeoutActionSchema: GenEnum<ModelQueuePolicy_TimeoutAction> = /*@__PURE__*/
+  enumDesc(file_inference_model_config, 9, 0);
+
+/**
+ * Keeps the requests of a sequence on one instance of the model, in order.
+ *
+ * A sequence is the requests with one `sequence_id`, from `sequence_start` to `sequence_end`.
+ *
+ * @generated from message inference.ModelSequenceBatching
+ */
+export type ModelSequenceBatching = Message<"inference.ModelSequenceBatching"> & {
+  /**
+   * How sequences share an instance. Default: `direct`.
+   *
+   * @generated from oneof inference.ModelSequenceBatching.strategy_choice
+   */
+  strategyChoice: {
+    /**
+     * Gives each sequence a row of its own.
+     *
+     * @generated from field: inference.ModelSequenceBatching.StrategyDirect direct = 3;
+     */
+    value: ModelSequenceBatching_StrategyDirect;
+    case: "direct";
+  } | {
+    /**
+     * Gathers the oldest requests.
+     *
+     * @generated from field: inference.ModelSequenceBatching.StrategyOldest oldest = 4;
+     */
+    value: ModelSequenceBatching_StrategyOldest;
+    case: "oldest";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * How long a sequence may be without a request before it is ended, in microseconds. 0, the default,
+   * is one second.
+   *
+   * @generated from field: uint64 max_sequence_idle_microseconds = 1;
+   */
+  maxSequenceIdleMicroseconds: bigint;
+
+  /**
+   * Inputs of the model that carry controls.
+   *
+   * @generated from field: repeated inference.ModelSequenceBatching.ControlInput control_input = 2;
+   */
+  controlInput: ModelSequenceBatching_ControlInput[];
+
+  /**
+   * States that the server keeps for the model.
+   *
+   * @generated from field: repeated inference.ModelSequenceBatching.State state = 5;
+   */
+  state: ModelSequenceBatching_State[];
+
+  /**
+   * Whether the model may ask for a request to be run again, for results that come step by step.
+   * Default false.
+   *
+   * @generated from field: bool iterative_sequence = 6;
+   */
+  iterativeSequence: boolean;
+};
+
+/**
+ * Describes the message inference.ModelSequenceBatching.
+ * Use `create(ModelSequenceBatchingSchema)` to create a new message.
+ */
+export const ModelSequenceBatchingSchema: GenMessage<ModelSequenceBatching> = /*@__PURE__*/
+  messageDesc(file_inference_model_config, 10);
+
+/**
+ * What the model is told about the sequence of each row of a batch.
+ *
+ * @generated from message inference.ModelSequenceBatching.Control
+ */
+export type ModelSequenceBatching_Control = Message<"inference.ModelSequenceBatching.Control"> & {
+  /**
+   * What the model is told.
+   *
+   * @generated from field: inference.ModelSequenceBatching.Control.Kind kind = 1;
+   */
+  kind: ModelSequenceBatching_Control_Kind;
+
+  /**
+   * The two values that stand for false and true, if the input is TYPE_INT32.
+   *
+   * @generated from field: repeated int32 int32_false_true = 2;
+   */
+  int32FalseTrue: number[];
+
+  /**
+   * The two values that stand for false and true, if the input is TYPE_FP32.
+   *
+   * @generated from field: repeated float fp32_false_true = 3;
+   */
+  fp32FalseTrue: number[];
+
+  /**
+   * The two values that stand for false and true, if the input is TYPE_BOOL.
+   *
+   * @generated from field: repeated bool bool_false_true = 5;
+   */
+  boolFalseTrue: boolean[];
+
+  /**
+   * Datatype of the input, for CONTROL_SEQUENCE_CORRID only: TYPE_UINT64, TYPE_INT64, TYPE_UINT32,
+   * TYPE_INT32 or TYPE_STRING.
+   *
+   * @generated from field: inference.DataType data_type = 4;
+   */
+  dataType: DataType;
+};
+
+/**
+ * Describes the message inference.ModelSequenceBatching.Control.
+ * Use `create(ModelSequenceBatching_ControlSchema)` to create a new message.
+ */
+export const ModelSequenceBatching_ControlSchema: GenMessage<ModelSequenceBatching_Control> = /*@__PURE__*/
+  messageDesc(file_inference_model_config, 10, 0);
+
+/**
+ * What the model is told.
+ *
+ * @generated from enum inference.ModelSequenceBatching.Control.Kind
+ */
+export const ModelSequenceBatching_Control_Kind = {
+  /**
+   * Whether the request is the first of its sequence.
+   *
+   * @generated from enum value: CONTROL_SEQUENCE_START = 0;
+   */
+  CONTROL_SEQUENCE_START: 0,
+
+  /**
+   * Whether the row of the batch holds a request at all.
+   *
+   * @generated from enum value: CONTROL_SEQUENCE_READY = 1;
+   */
+  CONTROL_SEQUENCE_READY: 1,
+
+  /**
+   * Whether the request is the last of its sequence.
+   *
+   * @generated from enum value: CONTROL_SEQUENCE_END = 2;
+   */
+  CONTROL_SEQUENCE_END: 2,
+
+  /**
+   * Id of the sequence.
+   *
+   * @generated from enum value: CONTROL_SEQUENCE_CORRID = 3;
+   */
+  CONTROL_SEQUENCE_CORRID: 3,
+} as const;
+
+/**
+ * What the model is told.
+ *
+ * @generated from enum inference.ModelSequenceBatching.Control.Kind
+ */
+export type ModelSequenceBatching_Control_Kind = (typeof ModelSequenceBatching_Control_Kind)[keyof typeof ModelSequenceBatching_Control_Kind] | UnknownEnum;
+
+/**
+ * Describes the enum inference.ModelSequenceBatching.Control.Kind.
+ */
+export const ModelSequenceBatching_Control_KindSchema: GenEnum<ModelSequenceBatching_Control_Kind> = /*@__PURE__*/
+  enumDesc(file_inference_model_config, 10, 0, 0);
+
+/**
+ * An input of the model that carries controls.
+ *
+ * @generated from message inference.ModelSequenceBatching.ControlInput
+ */
+export type ModelSequenceBatching_ControlInput = Message<"inference.ModelSequenceBatching.ControlInput"> & {
+  /**
+   * Name of the input.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Controls that the input carries, each kind at most once in the model.
+   *
+   * @generated from field: repeated inference.ModelSequenceBatching.Control control = 2;
+   */
+  control: ModelSequenceBatching_Control[];
+};
+
+/**
+ * Describes the message inference.ModelSequenceBatching.ControlInput.
+ * Use `create(ModelSequenceBatching_ControlInputSchema)` to create a new message.
+ */
+export const ModelSequenceBatching_ControlInputSchema: GenMessage<ModelSequenceBatching_ControlInput> = /*@__PURE__*/
+  messageDesc(file_inference_model_config, 10, 1);
+
+/**
+ * What a state holds at the start of a sequence.
+ *
+ * @generated from message inference.ModelSequenceBatching.InitialState
+ */
+export type ModelSequenceBatching_InitialState = Message<"inference.ModelSequenceBatching.InitialState"> & {
+  /**
+   * Datatype of the state.
+   *
+   * @generated from field: inference.DataType data_type = 1;
+   */
+  dataType: DataType;
+
+  /**
+   * Shape of the state, without the batch dimension. No dimension is -1.
+   *
+   * @generated from field: repeated int64 dims = 2;
+   */
+  dims: bigint[];
+
+  /**
+   * The elements.
+   *
+   * @generated from oneof inference.ModelSequenceBatching.InitialState.state_data
+   */
+  stateData: {
+    /**
+     * All elements are zero.
+     *
+     * @generated from field: bool zero_data = 3;
+     */
+    value: boolean;
+    case: "zeroData";
+  } | {
+    /**
+     * Name of a file in the folder "initial_state" of the model that holds the elements as raw
+     * contents.
+     *
+     * @generated from field: string data_file = 4;
+     */
+    value: string;
+    case: "dataFile";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * Name of the initial state, for messages.
+   *
+   * @generated from field: string name = 5;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message inference.ModelSequenceBatching.InitialState.
+ * Use `create(ModelSequenceBatching_InitialStateSchema)` to create a new message.
+ */
+export const ModelSequenceBatching_InitialStateSchema: GenMessage<ModelSequenceBatching_InitialState> = /*@__PURE__*/
+  messageDesc(file_inference_model_config, 10, 2);
+
+/**
+ * A state that the server keeps from one request of a sequence to the next: an output of the model
+ * becomes an input.
+ *
+ * @generated from message inference.ModelSequenceBatching.State
+ */
+export type ModelSequenceBatching_State = Message<"inference.ModelSequenceBatching.State"> & {
+  /**
+   * Name of the model's input that takes the state.
+   *
+   * @generated from field: string input_name = 1;
+   */
+  inputName: string;
+
+  /**
+   * Name of the model's output that gives the next state.
+   *
+   * @generated from field: string output_name = 2;
+   */
+  outputName: string;
+
+  /**
+   * Datatype of the state.
+   *
+   * @generated from field: inference.DataType data_type = 3;
+   */
+  dataType: DataType;
+
+  /**
+   * Shape of the state, without the batch dimension; -1 stands for a dimension of any size.
+   *
+   * @generated from field: repeated int64 dims = 4;
+   */
+  dims: bigint[];
+
+  /**
+   * What the state is at the start of a sequence. Default: whatever is in memory; the model looks
+   * at CONTROL_SEQUENCE_START.
+   *
+   * @generated from field: repeated inference.ModelSequenceBatching.InitialState initial_state = 5;
+   */
+  initialState: ModelSequenceBatching_InitialState[];
+
+  /**
+   * Whether input and output share one buffer, for models that change the state in place. Default
+   * false.
+   *
+   * @generated from field: bool use_same_buffer_for_input_output = 6;
+   */
+  useSameBufferForInputOutput: boolean;
+
+  /**
+   * Whether the buffer grows in place where the state does, in place of being copied to a larger
+   * one. Needs `use_same_buffer_for_input_output`. Default false.
+   *
+   * @generated from field: bool use_growable_memory = 7;
+   */
+  useGrowableMemory: boolean;
+};
+
+/**
+ * Describes the message inference.ModelSequenceBatching.State.
+ * Use `create(ModelSequenceBatching_StateSchema)` to create a new message.
+ */
+export const ModelSequenceBatching_StateSchema: GenMessage<ModelSequenceBatching_State> = /*@__PURE__*/
+  messageDesc(file_inference_model_config, 10, 3);
+
+/**
+ * Gives each sequence a row of the batch of one instance, until it ends.
+ *
+ * @generated from message inference.ModelSequenceBatching.StrategyDirect
+ */
+export type ModelSequenceBatching_StrategyDirect = Message<"inference.ModelSequenceBatching.StrategyDirect"> & {
+  /**
+   * How long a request may be held back for others to join its batch, in microseconds. Default 0.
+   *
+   * @generated from field: uint64 max_queue_delay_microseconds = 1;
+   */
+  maxQueueDelayMicroseconds: bigint;
+
+  /**
+   * Share of the rows that must hold a request for a batch to go before that time, from 0 to 1.
+   * Default 0: one row will do.
+   *
+   * @generated from field: float minimum_slot_utilization = 2;
+   */
+  minimumSlotUtilization: number;
+};
+
+/**
+ * Describes the message inference.ModelSequenceBatching.StrategyDirect.
+ * Use `create(ModelSequenceBatching_StrategyDirectSchema)` to create a new message.
+ */
+export const ModelSequenceBatching_StrategyDirectSchema: GenMessage<ModelSequenceBatching_StrategyDirect> = /*@__PURE__*/
+  messageDesc(file_inference_model_config, 10, 4);
+
+/**
+ * Gathers the oldest requests of different sequences into a batch of one instance.
+ *
+ * @generated from message inference.ModelSequenceBatching.StrategyOldest
+ */
+export type ModelSequenceBatching_StrategyOldest = Message<"inference.ModelSequenceBatching.StrategyOldest"> & {
+  /**
+   * How many sequences an instance follows at once. 0, the default, leaves it to the server.
+   *
+   * @generated from field: int32 max_candidate_sequences = 1;
+   */
+  maxCandidateSequences: number;
+
+  /**
+   * As ModelDynamicBatching.preferred_batch_size.
+   *
+   * @generated from field: repeated int32 preferred_batch_size = 2;
+   */
+  preferredBatchSize: number[];
+
+  /**
+   * As ModelDynamicBatching.max_queue_delay_microseconds.
+   *
+   * @generated from field: uint64 max_queue_delay_microseconds = 3;
+   */
+  maxQueueDelayMicroseconds: bigint;
+
+  /**
+   * As ModelDynamicBatching.preserve_ordering. The responses of one sequence are in order anyway.
+   *
+   * @generated from field: bool preserve_ordering = 4;
+   */
+  preserveOrdering: boolean;
+};
+
+/**
+ * Describes the message inference.ModelSequenceBatching.StrategyOldest.
+ * Use `create(ModelSequenceBatching_StrategyOldestSchema)` to create a new message.
+ */
+export const ModelSequenceBatching_StrategyOldestSchema: GenMessage<ModelSequenceBatching_StrategyOldest> = /*@__PURE__*/
+  messageDesc(file_inference_model_config, 10, 5);
+
+/**
+ * Passes requests through several models.
+ *
+ * Tensors have names within the ensemble: those of its inputs and outputs, and any others that carry
+ * the output of one step to the input of another. A step runs once all its inputs are there.
+ *
  * @generated from message inference.ModelEnsembling
  */
 export type ModelEnsembling = Message<"inference.ModelEnsembling"> & {
   /**
+   * Steps, in any order.
+   *
    * @generated from field: repeated inference.ModelEnsembling.Step step = 1;
    */
   step: ModelEnsembling_Step[];
 
   /**
+   * How many responses of a step may be on their way to the next. 0, the default, is no limit.
+   *
    * @generated from field: uint32 max_inflight_requests = 2;
    */
   maxInflightRequests: number;
@@ -1230,33 +1601,47 @@ export type ModelEnsembling = Message<"inference.ModelEnsembling"> & {
  * Use `create(ModelEnsemblingSchema)` to create a new message.
  */
 export const ModelEnsemblingSchema: GenMessage<ModelEnsembling> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 12);
+  messageDesc(file_inference_model_config, 11);
 
 /**
+ * A run of one model.
+ *
  * @generated from message inference.ModelEnsembling.Step
  */
 export type ModelEnsembling_Step = Message<"inference.ModelEnsembling.Step"> & {
   /**
+   * Name of the model.
+   *
    * @generated from field: string model_name = 1;
    */
   modelName: string;
 
   /**
+   * Version of the model; -1 for the newest that serves.
+   *
    * @generated from field: int64 model_version = 2;
    */
   modelVersion: bigint;
 
   /**
+   * Names of tensors of the ensemble by the input of the model that they go to. Every input of the
+   * model that is not optional is there.
+   *
    * @generated from field: map<string, string> input_map = 3;
    */
   inputMap: { [key: string]: string };
 
   /**
+   * Names of tensors of the ensemble by the output of the model that they come from. Outputs that
+   * are left out are not used.
+   *
    * @generated from field: map<string, string> output_map = 4;
    */
   outputMap: { [key: string]: string };
 
   /**
+   * Repository of the model; empty for that of the ensemble, and for any if it has no such model.
+   *
    * @generated from field: string model_namespace = 5;
    */
   modelNamespace: string;
@@ -1267,13 +1652,262 @@ export type ModelEnsembling_Step = Message<"inference.ModelEnsembling.Step"> & {
  * Use `create(ModelEnsembling_StepSchema)` to create a new message.
  */
 export const ModelEnsembling_StepSchema: GenMessage<ModelEnsembling_Step> = /*@__PURE__*/
+  messageDesc(file_inference_model_config, 11, 0);
+
+/**
+ * Instances of a model that are alike.
+ *
+ * @generated from message inference.ModelInstanceGroup
+ */
+export type ModelInstanceGroup = Message<"inference.ModelInstanceGroup"> & {
+  /**
+   * Name of the group, unique in the model. Default: the model's name and the number of the group.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Where the instances run. Default KIND_AUTO.
+   *
+   * @generated from field: inference.ModelInstanceGroup.Kind kind = 4;
+   */
+  kind: ModelInstanceGroup_Kind;
+
+  /**
+   * Number of instances; for KIND_GPU, on each GPU. 0, the default, leaves it to the server.
+   *
+   * @generated from field: int32 count = 2;
+   */
+  count: number;
+
+  /**
+   * Resources that an instance takes while it runs.
+   *
+   * @generated from field: inference.ModelRateLimiter rate_limiter = 6;
+   */
+  rateLimiter?: ModelRateLimiter | undefined;
+
+  /**
+   * Numbers of the GPUs to run on. Default: all GPUs, if instances run on GPUs.
+   *
+   * @generated from field: repeated int32 gpus = 3;
+   */
+  gpus: number[];
+
+  /**
+   * Devices that the instances use beside their own.
+   *
+   * @generated from field: repeated inference.ModelInstanceGroup.SecondaryDevice secondary_devices = 8;
+   */
+  secondaryDevices: ModelInstanceGroup_SecondaryDevice[];
+
+  /**
+   * Names of the optimization profiles that the instances use, for engines that have them.
+   *
+   * @generated from field: repeated string profile = 5;
+   */
+  profile: string[];
+
+  /**
+   * Whether the instances are loaded but get no requests, for models that share them in another way.
+   * Default false.
+   *
+   * @generated from field: bool passive = 7;
+   */
+  passive: boolean;
+
+  /**
+   * Name of the server's settings for the CPU that the instances run under. Default: by device.
+   *
+   * @generated from field: string host_policy = 9;
+   */
+  hostPolicy: string;
+};
+
+/**
+ * Describes the message inference.ModelInstanceGroup.
+ * Use `create(ModelInstanceGroupSchema)` to create a new message.
+ */
+export const ModelInstanceGroupSchema: GenMessage<ModelInstanceGroup> = /*@__PURE__*/
+  messageDesc(file_inference_model_config, 12);
+
+/**
+ * A device beside the one that an instance runs on.
+ *
+ * @generated from message inference.ModelInstanceGroup.SecondaryDevice
+ */
+export type ModelInstanceGroup_SecondaryDevice = Message<"inference.ModelInstanceGroup.SecondaryDevice"> & {
+  /**
+   * Kind of the device.
+   *
+   * @generated from field: inference.ModelInstanceGroup.SecondaryDevice.SecondaryDeviceKind kind = 1;
+   */
+  kind: ModelInstanceGroup_SecondaryDevice_SecondaryDeviceKind;
+
+  /**
+   * Number of the device among those of its kind.
+   *
+   * @generated from field: int64 device_id = 2;
+   */
+  deviceId: bigint;
+};
+
+/**
+ * Describes the message inference.ModelInstanceGroup.SecondaryDevice.
+ * Use `create(ModelInstanceGroup_SecondaryDeviceSchema)` to create a new message.
+ */
+export const ModelInstanceGroup_SecondaryDeviceSchema: GenMessage<ModelInstanceGroup_SecondaryDevice> = /*@__PURE__*/
   messageDesc(file_inference_model_config, 12, 0);
 
 /**
+ * Kind of the device.
+ *
+ * @generated from enum inference.ModelInstanceGroup.SecondaryDevice.SecondaryDeviceKind
+ */
+export const ModelInstanceGroup_SecondaryDevice_SecondaryDeviceKind = {
+  /**
+   * An NVIDIA Deep Learning Accelerator.
+   *
+   * @generated from enum value: KIND_NVDLA = 0;
+   */
+  KIND_NVDLA: 0,
+} as const;
+
+/**
+ * Kind of the device.
+ *
+ * @generated from enum inference.ModelInstanceGroup.SecondaryDevice.SecondaryDeviceKind
+ */
+export type ModelInstanceGroup_SecondaryDevice_SecondaryDeviceKind = (typeof ModelInstanceGroup_SecondaryDevice_SecondaryDeviceKind)[keyof typeof ModelInstanceGroup_SecondaryDevice_SecondaryDeviceKind] | UnknownEnum;
+
+/**
+ * Describes the enum inference.ModelInstanceGroup.SecondaryDevice.SecondaryDeviceKind.
+ */
+export const ModelInstanceGroup_SecondaryDevice_SecondaryDeviceKindSchema: GenEnum<ModelInstanceGroup_SecondaryDevice_SecondaryDeviceKind> = /*@__PURE__*/
+  enumDesc(file_inference_model_config, 12, 0, 0);
+
+/**
+ * Where instances run.
+ *
+ * @generated from enum inference.ModelInstanceGroup.Kind
+ */
+export const ModelInstanceGroup_Kind = {
+  /**
+   * On GPUs if the model and the machine allow it, else on the CPU.
+   *
+   * @generated from enum value: KIND_AUTO = 0;
+   */
+  AUTO: 0,
+
+  /**
+   * On GPUs.
+   *
+   * @generated from enum value: KIND_GPU = 1;
+   */
+  GPU: 1,
+
+  /**
+   * On the CPU.
+   *
+   * @generated from enum value: KIND_CPU = 2;
+   */
+  CPU: 2,
+
+  /**
+   * Where the model or its engine says.
+   *
+   * @generated from enum value: KIND_MODEL = 3;
+   */
+  MODEL: 3,
+} as const;
+
+/**
+ * Where instances run.
+ *
+ * @generated from enum inference.ModelInstanceGroup.Kind
+ */
+export type ModelInstanceGroup_Kind = (typeof ModelInstanceGroup_Kind)[keyof typeof ModelInstanceGroup_Kind] | UnknownEnum;
+
+/**
+ * Describes the enum inference.ModelInstanceGroup.Kind.
+ */
+export const ModelInstanceGroup_KindSchema: GenEnum<ModelInstanceGroup_Kind> = /*@__PURE__*/
+  enumDesc(file_inference_model_config, 12, 0);
+
+/**
+ * Resources that an instance takes while it runs. It waits until all are free.
+ *
+ * @generated from message inference.ModelRateLimiter
+ */
+export type ModelRateLimiter = Message<"inference.ModelRateLimiter"> & {
+  /**
+   * Resources to take.
+   *
+   * @generated from field: repeated inference.ModelRateLimiter.Resource resources = 1;
+   */
+  resources: ModelRateLimiter_Resource[];
+
+  /**
+   * Weight of the instance among those that wait: with a priority of 2 it gets half the turns of one
+   * with 1. 0, the default, counts as 1.
+   *
+   * @generated from field: uint32 priority = 2;
+   */
+  priority: number;
+};
+
+/**
+ * Describes the message inference.ModelRateLimiter.
+ * Use `create(ModelRateLimiterSchema)` to create a new message.
+ */
+export const ModelRateLimiterSchema: GenMessage<ModelRateLimiter> = /*@__PURE__*/
+  messageDesc(file_inference_model_config, 13);
+
+/**
+ * A resource, of which there are copies.
+ *
+ * @generated from message inference.ModelRateLimiter.Resource
+ */
+export type ModelRateLimiter_Resource = Message<"inference.ModelRateLimiter.Resource"> & {
+  /**
+   * Name of the resource.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Whether the copies are for the whole server. Default false: each device has its own.
+   *
+   * @generated from field: bool global = 2;
+   */
+  global: boolean;
+
+  /**
+   * How many copies the instance takes.
+   *
+   * @generated from field: uint32 count = 3;
+   */
+  count: number;
+};
+
+/**
+ * Describes the message inference.ModelRateLimiter.Resource.
+ * Use `create(ModelRateLimiter_ResourceSchema)` to create a new message.
+ */
+export const ModelRateLimiter_ResourceSchema: GenMessage<ModelRateLimiter_Resource> = /*@__PURE__*/
+  messageDesc(file_inference_model_config, 13, 0);
+
+/**
+ * A parameter for the engine.
+ *
  * @generated from message inference.ModelParameter
  */
 export type ModelParameter = Message<"inference.ModelParameter"> & {
   /**
+   * Value, as text.
+   *
    * @generated from field: string string_value = 1;
    */
   stringValue: string;
@@ -1284,28 +1918,38 @@ export type ModelParameter = Message<"inference.ModelParameter"> & {
  * Use `create(ModelParameterSchema)` to create a new message.
  */
 export const ModelParameterSchema: GenMessage<ModelParameter> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 13);
+  messageDesc(file_inference_model_config, 14);
 
 /**
+ * A request that is run before the model is ready, so that the first real one is not slow.
+ *
  * @generated from message inference.ModelWarmup
  */
 export type ModelWarmup = Message<"inference.ModelWarmup"> & {
   /**
+   * Name of the request, for messages.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * Size of the batch, in rows, from 1 to `max_batch_size`; 0 for a model without a batch dimension.
+   *
    * @generated from field: uint32 batch_size = 2;
    */
   batchSize: number;
 
   /**
+   * Inputs by name, every one that is not optional.
+   *
    * @generated from field: map<string, inference.ModelWarmup.Input> inputs = 3;
    */
   inputs: { [key: string]: ModelWarmup_Input };
 
   /**
+   * How often the request is run. 0, the default, counts as 1.
+   *
    * @generated from field: uint32 count = 4;
    */
   count: number;
@@ -1316,39 +1960,53 @@ export type ModelWarmup = Message<"inference.ModelWarmup"> & {
  * Use `create(ModelWarmupSchema)` to create a new message.
  */
 export const ModelWarmupSchema: GenMessage<ModelWarmup> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 14);
+  messageDesc(file_inference_model_config, 15);
 
 /**
+ * An input of the request.
+ *
  * @generated from message inference.ModelWarmup.Input
  */
 export type ModelWarmup_Input = Message<"inference.ModelWarmup.Input"> & {
   /**
+   * Datatype of the input.
+   *
    * @generated from field: inference.DataType data_type = 1;
    */
   dataType: DataType;
 
   /**
+   * Shape of the input, without the batch dimension. No dimension is -1.
+   *
    * @generated from field: repeated int64 dims = 2;
    */
   dims: bigint[];
 
   /**
+   * The elements.
+   *
    * @generated from oneof inference.ModelWarmup.Input.input_data_type
    */
   inputDataType: {
     /**
+     * All elements are zero; for TYPE_STRING, empty.
+     *
      * @generated from field: bool zero_data = 3;
      */
     value: boolean;
     case: "zeroData";
   } | {
     /**
+     * Elements are random. Not for TYPE_STRING, which is as with `zero_data`.
+     *
      * @generated from field: bool random_data = 4;
      */
     value: boolean;
     case: "randomData";
   } | {
     /**
+     * Name of a file in the folder "warmup" of the model that holds the elements as raw contents.
+     *
      * @generated from field: string input_data_file = 5;
      */
     value: string;
@@ -1361,13 +2019,17 @@ export type ModelWarmup_Input = Message<"inference.ModelWarmup.Input"> & {
  * Use `create(ModelWarmup_InputSchema)` to create a new message.
  */
 export const ModelWarmup_InputSchema: GenMessage<ModelWarmup_Input> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 14, 0);
+  messageDesc(file_inference_model_config, 15, 0);
 
 /**
+ * Libraries with operators of a model's own.
+ *
  * @generated from message inference.ModelOperations
  */
 export type ModelOperations = Message<"inference.ModelOperations"> & {
   /**
+   * Paths of the libraries, which are loaded before the model.
+   *
    * @generated from field: repeated string op_library_filename = 1;
    */
   opLibraryFilename: string[];
@@ -1378,13 +2040,18 @@ export type ModelOperations = Message<"inference.ModelOperations"> & {
  * Use `create(ModelOperationsSchema)` to create a new message.
  */
 export const ModelOperationsSchema: GenMessage<ModelOperations> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 15);
+  messageDesc(file_inference_model_config, 16);
 
 /**
+ * What the answer to a request looks like.
+ *
  * @generated from message inference.ModelTransactionPolicy
  */
 export type ModelTransactionPolicy = Message<"inference.ModelTransactionPolicy"> & {
   /**
+   * Whether a request may have any number of responses, which come on a stream. Default false: each
+   * request has one.
+   *
    * @generated from field: bool decoupled = 1;
    */
   decoupled: boolean;
@@ -1395,13 +2062,17 @@ export type ModelTransactionPolicy = Message<"inference.ModelTransactionPolicy">
  * Use `create(ModelTransactionPolicySchema)` to create a new message.
  */
 export const ModelTransactionPolicySchema: GenMessage<ModelTransactionPolicy> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 16);
+  messageDesc(file_inference_model_config, 17);
 
 /**
+ * Agents that act when a model is loaded and unloaded.
+ *
  * @generated from message inference.ModelRepositoryAgents
  */
 export type ModelRepositoryAgents = Message<"inference.ModelRepositoryAgents"> & {
   /**
+   * Agents, in the order in which they act.
+   *
    * @generated from field: repeated inference.ModelRepositoryAgents.Agent agents = 1;
    */
   agents: ModelRepositoryAgents_Agent[];
@@ -1412,18 +2083,24 @@ export type ModelRepositoryAgents = Message<"inference.ModelRepositoryAgents"> &
  * Use `create(ModelRepositoryAgentsSchema)` to create a new message.
  */
 export const ModelRepositoryAgentsSchema: GenMessage<ModelRepositoryAgents> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 17);
+  messageDesc(file_inference_model_config, 18);
 
 /**
+ * One agent.
+ *
  * @generated from message inference.ModelRepositoryAgents.Agent
  */
 export type ModelRepositoryAgents_Agent = Message<"inference.ModelRepositoryAgents.Agent"> & {
   /**
+   * Name of the agent.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * Parameters of the agent, by name.
+   *
    * @generated from field: map<string, string> parameters = 2;
    */
   parameters: { [key: string]: string };
@@ -1434,13 +2111,19 @@ export type ModelRepositoryAgents_Agent = Message<"inference.ModelRepositoryAgen
  * Use `create(ModelRepositoryAgents_AgentSchema)` to create a new message.
  */
 export const ModelRepositoryAgents_AgentSchema: GenMessage<ModelRepositoryAgents_Agent> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 17, 0);
+  messageDesc(file_inference_model_config, 18, 0);
 
 /**
+ * Cache of responses.
+ *
+ * Holds responses that succeeded, and none of decoupled models and models with sequences.
+ *
  * @generated from message inference.ModelResponseCache
  */
 export type ModelResponseCache = Message<"inference.ModelResponseCache"> & {
   /**
+   * Whether responses are cached. Default false.
+   *
    * @generated from field: bool enable = 1;
    */
   enable: boolean;
@@ -1451,13 +2134,17 @@ export type ModelResponseCache = Message<"inference.ModelResponseCache"> & {
  * Use `create(ModelResponseCacheSchema)` to create a new message.
  */
 export const ModelResponseCacheSchema: GenMessage<ModelResponseCache> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 18);
+  messageDesc(file_inference_model_config, 19);
 
 /**
+ * Metrics of a model that differ from the server's.
+ *
  * @generated from message inference.ModelMetrics
  */
 export type ModelMetrics = Message<"inference.ModelMetrics"> & {
   /**
+   * Settings by metric.
+   *
    * @generated from field: repeated inference.ModelMetrics.MetricControl metric_control = 1;
    */
   metricControl: ModelMetrics_MetricControl[];
@@ -1468,22 +2155,30 @@ export type ModelMetrics = Message<"inference.ModelMetrics"> & {
  * Use `create(ModelMetricsSchema)` to create a new message.
  */
 export const ModelMetricsSchema: GenMessage<ModelMetrics> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 19);
+  messageDesc(file_inference_model_config, 20);
 
 /**
+ * Settings of one metric.
+ *
  * @generated from message inference.ModelMetrics.MetricControl
  */
 export type ModelMetrics_MetricControl = Message<"inference.ModelMetrics.MetricControl"> & {
   /**
+   * The metric.
+   *
    * @generated from field: inference.ModelMetrics.MetricControl.MetricIdentifier metric_identifier = 1;
    */
   metricIdentifier?: ModelMetrics_MetricControl_MetricIdentifier | undefined;
 
   /**
+   * The settings, of the type that the metric has.
+   *
    * @generated from oneof inference.ModelMetrics.MetricControl.metric_options
    */
   metricOptions: {
     /**
+     * Settings of a histogram.
+     *
      * @generated from field: inference.ModelMetrics.MetricControl.HistogramOptions histogram_options = 2;
      */
     value: ModelMetrics_MetricControl_HistogramOptions;
@@ -1496,13 +2191,17 @@ export type ModelMetrics_MetricControl = Message<"inference.ModelMetrics.MetricC
  * Use `create(ModelMetrics_MetricControlSchema)` to create a new message.
  */
 export const ModelMetrics_MetricControlSchema: GenMessage<ModelMetrics_MetricControl> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 19, 0);
+  messageDesc(file_inference_model_config, 20, 0);
 
 /**
+ * Names the metric.
+ *
  * @generated from message inference.ModelMetrics.MetricControl.MetricIdentifier
  */
 export type ModelMetrics_MetricControl_MetricIdentifier = Message<"inference.ModelMetrics.MetricControl.MetricIdentifier"> & {
   /**
+   * Name of the metric's family, as it is exported.
+   *
    * @generated from field: string family = 1;
    */
   family: string;
@@ -1513,13 +2212,17 @@ export type ModelMetrics_MetricControl_MetricIdentifier = Message<"inference.Mod
  * Use `create(ModelMetrics_MetricControl_MetricIdentifierSchema)` to create a new message.
  */
 export const ModelMetrics_MetricControl_MetricIdentifierSchema: GenMessage<ModelMetrics_MetricControl_MetricIdentifier> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 19, 0, 0);
+  messageDesc(file_inference_model_config, 20, 0, 0);
 
 /**
+ * Settings of a histogram.
+ *
  * @generated from message inference.ModelMetrics.MetricControl.HistogramOptions
  */
 export type ModelMetrics_MetricControl_HistogramOptions = Message<"inference.ModelMetrics.MetricControl.HistogramOptions"> & {
   /**
+   * Upper bounds of the buckets, in rising order and in the unit of the metric.
+   *
    * @generated from field: repeated double buckets = 1;
    */
   buckets: number[];
@@ -1530,234 +2233,125 @@ export type ModelMetrics_MetricControl_HistogramOptions = Message<"inference.Mod
  * Use `create(ModelMetrics_MetricControl_HistogramOptionsSchema)` to create a new message.
  */
 export const ModelMetrics_MetricControl_HistogramOptionsSchema: GenMessage<ModelMetrics_MetricControl_HistogramOptions> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 19, 0, 1);
+  messageDesc(file_inference_model_config, 20, 0, 1);
 
 /**
- * @generated from message inference.ModelConfig
- */
-export type ModelConfig = Message<"inference.ModelConfig"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
-  name: string;
-
-  /**
-   * @generated from field: string platform = 2;
-   */
-  platform: string;
-
-  /**
-   * @generated from field: string backend = 17;
-   */
-  backend: string;
-
-  /**
-   * @generated from field: string runtime = 25;
-   */
-  runtime: string;
-
-  /**
-   * @generated from field: inference.ModelVersionPolicy version_policy = 3;
-   */
-  versionPolicy?: ModelVersionPolicy | undefined;
-
-  /**
-   * @generated from field: int32 max_batch_size = 4;
-   */
-  maxBatchSize: number;
-
-  /**
-   * @generated from field: repeated inference.ModelInput input = 5;
-   */
-  input: ModelInput[];
-
-  /**
-   * @generated from field: repeated inference.ModelOutput output = 6;
-   */
-  output: ModelOutput[];
-
-  /**
-   * @generated from field: repeated inference.BatchInput batch_input = 20;
-   */
-  batchInput: BatchInput[];
-
-  /**
-   * @generated from field: repeated inference.BatchOutput batch_output = 21;
-   */
-  batchOutput: BatchOutput[];
-
-  /**
-   * @generated from field: inference.ModelOptimizationPolicy optimization = 12;
-   */
-  optimization?: ModelOptimizationPolicy | undefined;
-
-  /**
-   * @generated from oneof inference.ModelConfig.scheduling_choice
-   */
-  schedulingChoice: {
-    /**
-     * @generated from field: inference.ModelDynamicBatching dynamic_batching = 11;
-     */
-    value: ModelDynamicBatching;
-    case: "dynamicBatching";
-  } | {
-    /**
-     * @generated from field: inference.ModelSequenceBatching sequence_batching = 13;
-     */
-    value: ModelSequenceBatching;
-    case: "sequenceBatching";
-  } | {
-    /**
-     * @generated from field: inference.ModelEnsembling ensemble_scheduling = 15;
-     */
-    value: ModelEnsembling;
-    case: "ensembleScheduling";
-  } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: repeated inference.ModelInstanceGroup instance_group = 7;
-   */
-  instanceGroup: ModelInstanceGroup[];
-
-  /**
-   * @generated from field: string default_model_filename = 8;
-   */
-  defaultModelFilename: string;
-
-  /**
-   * @generated from field: map<string, string> cc_model_filenames = 9;
-   */
-  ccModelFilenames: { [key: string]: string };
-
-  /**
-   * @generated from field: map<string, string> metric_tags = 10;
-   */
-  metricTags: { [key: string]: string };
-
-  /**
-   * @generated from field: map<string, inference.ModelParameter> parameters = 14;
-   */
-  parameters: { [key: string]: ModelParameter };
-
-  /**
-   * @generated from field: repeated inference.ModelWarmup model_warmup = 16;
-   */
-  modelWarmup: ModelWarmup[];
-
-  /**
-   * @generated from field: inference.ModelOperations model_operations = 18;
-   */
-  modelOperations?: ModelOperations | undefined;
-
-  /**
-   * @generated from field: inference.ModelTransactionPolicy model_transaction_policy = 19;
-   */
-  modelTransactionPolicy?: ModelTransactionPolicy | undefined;
-
-  /**
-   * @generated from field: inference.ModelRepositoryAgents model_repository_agents = 23;
-   */
-  modelRepositoryAgents?: ModelRepositoryAgents | undefined;
-
-  /**
-   * @generated from field: inference.ModelResponseCache response_cache = 24;
-   */
-  responseCache?: ModelResponseCache | undefined;
-
-  /**
-   * @generated from field: inference.ModelMetrics model_metrics = 26;
-   */
-  modelMetrics?: ModelMetrics | undefined;
-};
-
-/**
- * Describes the message inference.ModelConfig.
- * Use `create(ModelConfigSchema)` to create a new message.
- */
-export const ModelConfigSchema: GenMessage<ModelConfig> = /*@__PURE__*/
-  messageDesc(file_inference_model_config, 20);
-
-/**
+ * Datatype of the elements of a tensor, as a configuration names it. Requests and metadata use the
+ * name without "TYPE_", and BYTES for TYPE_STRING.
+ *
  * @generated from enum inference.DataType
  */
 export const DataType = {
   /**
+   * No datatype is given.
+   *
    * @generated from enum value: TYPE_INVALID = 0;
    */
   TYPE_INVALID: 0,
 
   /**
+   * True or false; 1 byte, which is 0 or 1.
+   *
    * @generated from enum value: TYPE_BOOL = 1;
    */
   TYPE_BOOL: 1,
 
   /**
+   * Unsigned integer of 1 byte.
+   *
    * @generated from enum value: TYPE_UINT8 = 2;
    */
   TYPE_UINT8: 2,
 
   /**
+   * Unsigned integer of 2 bytes.
+   *
    * @generated from enum value: TYPE_UINT16 = 3;
    */
   TYPE_UINT16: 3,
 
   /**
+   * Unsigned integer of 4 bytes.
+   *
    * @generated from enum value: TYPE_UINT32 = 4;
    */
   TYPE_UINT32: 4,
 
   /**
+   * Unsigned integer of 8 bytes.
+   *
    * @generated from enum value: TYPE_UINT64 = 5;
    */
   TYPE_UINT64: 5,
 
   /**
+   * Signed integer of 1 byte.
+   *
    * @generated from enum value: TYPE_INT8 = 6;
    */
   TYPE_INT8: 6,
 
   /**
+   * Signed integer of 2 bytes.
+   *
    * @generated from enum value: TYPE_INT16 = 7;
    */
   TYPE_INT16: 7,
 
   /**
+   * Signed integer of 4 bytes.
+   *
    * @generated from enum value: TYPE_INT32 = 8;
    */
   TYPE_INT32: 8,
 
   /**
+   * Signed integer of 8 bytes.
+   *
    * @generated from enum value: TYPE_INT64 = 9;
    */
   TYPE_INT64: 9,
 
   /**
+   * IEEE 754 floating-point number of 2 bytes.
+   *
    * @generated from enum value: TYPE_FP16 = 10;
    */
   TYPE_FP16: 10,
 
   /**
+   * IEEE 754 floating-point number of 4 bytes.
+   *
    * @generated from enum value: TYPE_FP32 = 11;
    */
   TYPE_FP32: 11,
 
   /**
+   * IEEE 754 floating-point number of 8 bytes.
+   *
    * @generated from enum value: TYPE_FP64 = 12;
    */
   TYPE_FP64: 12,
 
   /**
+   * Bytes of any length, such as text in UTF-8.
+   *
    * @generated from enum value: TYPE_STRING = 13;
    */
   TYPE_STRING: 13,
 
   /**
+   * Upper half of an IEEE 754 floating-point number of 4 bytes; 2 bytes.
+   *
    * @generated from enum value: TYPE_BF16 = 14;
    */
   TYPE_BF16: 14,
 } as const;
 
 /**
+ * Datatype of the elements of a tensor, as a configuration names it. Requests and metadata use the
+ * name without "TYPE_", and BYTES for TYPE_STRING.
+ *
  * @generated from enum inference.DataType
  */
 export type DataType = (typeof DataType)[keyof typeof DataType] | UnknownEnum;

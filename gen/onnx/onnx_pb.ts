@@ -2,6 +2,8 @@
 // @generated from file onnx/onnx.proto (package onnx, syntax proto3)
 /* eslint-disable */
 
+// Format of ONNX model files, as onnx/onnx defines it. Files are read with it; it is not spoken.
+
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
@@ -10,810 +12,94 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file onnx/onnx.proto.
  */
 export const file_onnx_onnx: GenFile = /*@__PURE__*/
-  fileDesc("Cg9vbm54L29ubngucHJvdG8SBG9ubngizAUKDkF0dHJpYnV0ZVByb3RvEgwKBG5hbWUYASABKAkSFQoNcmVmX2F0dHJfbmFtZRgVIAEoCRISCgpkb2Nfc3RyaW5nGA0gASgJEjAKBHR5cGUYFCABKA4yIi5vbm54LkF0dHJpYnV0ZVByb3RvLkF0dHJpYnV0ZVR5cGUSCQoBZhgCIAEoAhIJCgFpGAMgASgDEgkKAXMYBCABKAwSHAoBdBgFIAEoCzIRLm9ubnguVGVuc29yUHJvdG8SGwoBZxgGIAEoCzIQLm9ubnguR3JhcGhQcm90bxIuCg1zcGFyc2VfdGVuc29yGBYgASgLMhcub25ueC5TcGFyc2VUZW5zb3JQcm90bxIbCgJ0cBgOIAEoCzIPLm9ubnguVHlwZVByb3RvEg4KBmZsb2F0cxgHIAMoAhIMCgRpbnRzGAggAygDEg8KB3N0cmluZ3MYCSADKAwSIgoHdGVuc29ycxgKIAMoCzIRLm9ubnguVGVuc29yUHJvdG8SIAoGZ3JhcGhzGAsgAygLMhAub25ueC5HcmFwaFByb3RvEi8KDnNwYXJzZV90ZW5zb3JzGBcgAygLMhcub25ueC5TcGFyc2VUZW5zb3JQcm90bxIkCgt0eXBlX3Byb3RvcxgPIAMoCzIPLm9ubnguVHlwZVByb3RvItkBCg1BdHRyaWJ1dGVUeXBlEg0KCVVOREVGSU5FRBAAEgkKBUZMT0FUEAESBwoDSU5UEAISCgoGU1RSSU5HEAMSCgoGVEVOU09SEAQSCQoFR1JBUEgQBRIRCg1TUEFSU0VfVEVOU09SEAsSDgoKVFlQRV9QUk9UTxANEgoKBkZMT0FUUxAGEggKBElOVFMQBxILCgdTVFJJTkdTEAgSCwoHVEVOU09SUxAJEgoKBkdSQVBIUxAKEhIKDlNQQVJTRV9URU5TT1JTEAwSDwoLVFlQRV9QUk9UT1MQDiLuBgoLVGVuc29yUHJvdG8SDAoEZGltcxgBIAMoAxIRCglkYXRhX3R5cGUYAiABKAUSKgoHc2VnbWVudBgDIAEoCzIZLm9ubnguVGVuc29yUHJvdG8uU2VnbWVudBISCgpmbG9hdF9kYXRhGAQgAygCEhIKCmludDMyX2RhdGEYBSADKAUSEwoLc3RyaW5nX2RhdGEYBiADKAwSEgoKaW50NjRfZGF0YRgHIAMoAxIMCgRuYW1lGAggASgJEhIKCmRvY19zdHJpbmcYDCABKAkSEAoIcmF3X2RhdGEYCSABKAwSMwoNZXh0ZXJuYWxfZGF0YRgNIAMoCzIcLm9ubnguU3RyaW5nU3RyaW5nRW50cnlQcm90bxI1Cg1kYXRhX2xvY2F0aW9uGA4gASgOMh4ub25ueC5UZW5zb3JQcm90by5EYXRhTG9jYXRpb24SEwoLZG91YmxlX2RhdGEYCiADKAESEwoLdWludDY0X2RhdGEYCyADKAQSNAoObWV0YWRhdGFfcHJvcHMYECADKAsyHC5vbm54LlN0cmluZ1N0cmluZ0VudHJ5UHJvdG8aJQoHU2VnbWVudBINCgViZWdpbhgBIAEoAxILCgNlbmQYAiABKAMi7gIKCERhdGFUeXBlEg0KCVVOREVGSU5FRBAAEgkKBUZMT0FUEAESCQoFVUlOVDgQAhIICgRJTlQ4EAMSCgoGVUlOVDE2EAQSCQoFSU5UMTYQBRIJCgVJTlQzMhAGEgkKBUlOVDY0EAcSCgoGU1RSSU5HEAgSCAoEQk9PTBAJEgsKB0ZMT0FUMTYQChIKCgZET1VCTEUQCxIKCgZVSU5UMzIQDBIKCgZVSU5UNjQQDRINCglDT01QTEVYNjQQDhIOCgpDT01QTEVYMTI4EA8SDAoIQkZMT0FUMTYQEBIQCgxGTE9BVDhFNE0zRk4QERISCg5GTE9BVDhFNE0zRk5VWhASEg4KCkZMT0FUOEU1TTIQExISCg5GTE9BVDhFNU0yRk5VWhAUEgkKBVVJTlQ0EBUSCAoESU5UNBAWEg4KCkZMT0FUNEUyTTEQFxIOCgpGTE9BVDhFOE0wEBgSCQoFVUlOVDIQGRIICgRJTlQyEBoiKQoMRGF0YUxvY2F0aW9uEgsKB0RFRkFVTFQQABIMCghFWFRFUk5BTBABIocBCg5WYWx1ZUluZm9Qcm90bxIMCgRuYW1lGAEgASgJEh0KBHR5cGUYAiABKAsyDy5vbm54LlR5cGVQcm90bxISCgpkb2Nfc3RyaW5nGAMgASgJEjQKDm1ldGFkYXRhX3Byb3BzGAQgAygLMhwub25ueC5TdHJpbmdTdHJpbmdFbnRyeVByb3RvIqECCglOb2RlUHJvdG8SDQoFaW5wdXQYASADKAkSDgoGb3V0cHV0GAIgAygJEgwKBG5hbWUYAyABKAkSDwoHb3BfdHlwZRgEIAEoCRIOCgZkb21haW4YByABKAkSEAoIb3ZlcmxvYWQYCCABKAkSJwoJYXR0cmlidXRlGAUgAygLMhQub25ueC5BdHRyaWJ1dGVQcm90bxISCgpkb2Nfc3RyaW5nGAYgASgJEjQKDm1ldGFkYXRhX3Byb3BzGAkgAygLMhwub25ueC5TdHJpbmdTdHJpbmdFbnRyeVByb3RvEkEKFWRldmljZV9jb25maWd1cmF0aW9ucxgKIAMoCzIiLm9ubnguTm9kZURldmljZUNvbmZpZ3VyYXRpb25Qcm90byIyChRJbnRJbnRMaXN0RW50cnlQcm90bxILCgNrZXkYASABKAMSDQoFdmFsdWUYAiADKAMigAEKHE5vZGVEZXZpY2VDb25maWd1cmF0aW9uUHJvdG8SGAoQY29uZmlndXJhdGlvbl9pZBgBIAEoCRIuCg1zaGFyZGluZ19zcGVjGAIgAygLMhcub25ueC5TaGFyZGluZ1NwZWNQcm90bxIWCg5waXBlbGluZV9zdGFnZRgDIAEoBSKjAQoRU2hhcmRpbmdTcGVjUHJvdG8SEwoLdGVuc29yX25hbWUYASABKAkSDgoGZGV2aWNlGAIgAygDEj0KGWluZGV4X3RvX2RldmljZV9ncm91cF9tYXAYAyADKAsyGi5vbm54LkludEludExpc3RFbnRyeVByb3RvEioKC3NoYXJkZWRfZGltGAQgAygLMhUub25ueC5TaGFyZGVkRGltUHJvdG8iVQoPU2hhcmRlZERpbVByb3RvEgwKBGF4aXMYASABKAMSNAoPc2ltcGxlX3NoYXJkaW5nGAIgAygLMhsub25ueC5TaW1wbGVTaGFyZGVkRGltUHJvdG8iXAoVU2ltcGxlU2hhcmRlZERpbVByb3RvEhMKCWRpbV92YWx1ZRgBIAEoA0gAEhMKCWRpbV9wYXJhbRgCIAEoCUgAEhIKCm51bV9zaGFyZHMYAyABKANCBQoDZGltItYBChFUcmFpbmluZ0luZm9Qcm90bxIoCg5pbml0aWFsaXphdGlvbhgBIAEoCzIQLm9ubnguR3JhcGhQcm90bxIjCglhbGdvcml0aG0YAiABKAsyEC5vbm54LkdyYXBoUHJvdG8SPAoWaW5pdGlhbGl6YXRpb25fYmluZGluZxgDIAMoCzIcLm9ubnguU3RyaW5nU3RyaW5nRW50cnlQcm90bxI0Cg51cGRhdGVfYmluZGluZxgEIAMoCzIcLm9ubnguU3RyaW5nU3RyaW5nRW50cnlQcm90byKiAwoKTW9kZWxQcm90bxISCgppcl92ZXJzaW9uGAEgASgDEi4KDG9wc2V0X2ltcG9ydBgIIAMoCzIYLm9ubnguT3BlcmF0b3JTZXRJZFByb3RvEhUKDXByb2R1Y2VyX25hbWUYAiABKAkSGAoQcHJvZHVjZXJfdmVyc2lvbhgDIAEoCRIOCgZkb21haW4YBCABKAkSFQoNbW9kZWxfdmVyc2lvbhgFIAEoAxISCgpkb2Nfc3RyaW5nGAYgASgJEh8KBWdyYXBoGAcgASgLMhAub25ueC5HcmFwaFByb3RvEjQKDm1ldGFkYXRhX3Byb3BzGA4gAygLMhwub25ueC5TdHJpbmdTdHJpbmdFbnRyeVByb3RvEi4KDXRyYWluaW5nX2luZm8YFCADKAsyFy5vbm54LlRyYWluaW5nSW5mb1Byb3RvEiYKCWZ1bmN0aW9ucxgZIAMoCzITLm9ubnguRnVuY3Rpb25Qcm90bxI1Cg1jb25maWd1cmF0aW9uGBogAygLMh4ub25ueC5EZXZpY2VDb25maWd1cmF0aW9uUHJvdG8iTQoYRGV2aWNlQ29uZmlndXJhdGlvblByb3RvEgwKBG5hbWUYASABKAkSEwoLbnVtX2RldmljZXMYAiABKAUSDgoGZGV2aWNlGAMgAygJIjQKFlN0cmluZ1N0cmluZ0VudHJ5UHJvdG8SCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJImsKEFRlbnNvckFubm90YXRpb24SEwoLdGVuc29yX25hbWUYASABKAkSQgoccXVhbnRfcGFyYW1ldGVyX3RlbnNvcl9uYW1lcxgCIAMoCzIcLm9ubnguU3RyaW5nU3RyaW5nRW50cnlQcm90byKOAwoKR3JhcGhQcm90bxIdCgRub2RlGAEgAygLMg8ub25ueC5Ob2RlUHJvdG8SDAoEbmFtZRgCIAEoCRImCgtpbml0aWFsaXplchgFIAMoCzIRLm9ubnguVGVuc29yUHJvdG8SMwoSc3BhcnNlX2luaXRpYWxpemVyGA8gAygLMhcub25ueC5TcGFyc2VUZW5zb3JQcm90bxISCgpkb2Nfc3RyaW5nGAogASgJEiMKBWlucHV0GAsgAygLMhQub25ueC5WYWx1ZUluZm9Qcm90bxIkCgZvdXRwdXQYDCADKAsyFC5vbm54LlZhbHVlSW5mb1Byb3RvEigKCnZhbHVlX2luZm8YDSADKAsyFC5vbm54LlZhbHVlSW5mb1Byb3RvEjcKF3F1YW50aXphdGlvbl9hbm5vdGF0aW9uGA4gAygLMhYub25ueC5UZW5zb3JBbm5vdGF0aW9uEjQKDm1ldGFkYXRhX3Byb3BzGBAgAygLMhwub25ueC5TdHJpbmdTdHJpbmdFbnRyeVByb3RvImgKEVNwYXJzZVRlbnNvclByb3RvEiEKBnZhbHVlcxgBIAEoCzIRLm9ubnguVGVuc29yUHJvdG8SIgoHaW5kaWNlcxgCIAEoCzIRLm9ubnguVGVuc29yUHJvdG8SDAoEZGltcxgDIAMoAyKVAQoQVGVuc29yU2hhcGVQcm90bxItCgNkaW0YASADKAsyIC5vbm54LlRlbnNvclNoYXBlUHJvdG8uRGltZW5zaW9uGlIKCURpbWVuc2lvbhITCglkaW1fdmFsdWUYASABKANIABITCglkaW1fcGFyYW0YAiABKAlIABISCgpkZW5vdGF0aW9uGAMgASgJQgcKBXZhbHVlIqUFCglUeXBlUHJvdG8SLQoLdGVuc29yX3R5cGUYASABKAsyFi5vbm54LlR5cGVQcm90by5UZW5zb3JIABIxCg1zZXF1ZW5jZV90eXBlGAQgASgLMhgub25ueC5UeXBlUHJvdG8uU2VxdWVuY2VIABInCghtYXBfdHlwZRgFIAEoCzITLm9ubnguVHlwZVByb3RvLk1hcEgAEjEKDW9wdGlvbmFsX3R5cGUYCSABKAsyGC5vbm54LlR5cGVQcm90by5PcHRpb25hbEgAEjoKEnNwYXJzZV90ZW5zb3JfdHlwZRgIIAEoCzIcLm9ubnguVHlwZVByb3RvLlNwYXJzZVRlbnNvckgAEi0KC29wYXF1ZV90eXBlGAcgASgLMhYub25ueC5UeXBlUHJvdG8uT3BhcXVlSAASEgoKZGVub3RhdGlvbhgGIAEoCRpCCgZUZW5zb3ISEQoJZWxlbV90eXBlGAEgASgFEiUKBXNoYXBlGAIgASgLMhYub25ueC5UZW5zb3JTaGFwZVByb3RvGi4KCFNlcXVlbmNlEiIKCWVsZW1fdHlwZRgBIAEoCzIPLm9ubnguVHlwZVByb3RvGjwKA01hcBIQCghrZXlfdHlwZRgBIAEoBRIjCgp2YWx1ZV90eXBlGAIgASgLMg8ub25ueC5UeXBlUHJvdG8aLgoIT3B0aW9uYWwSIgoJZWxlbV90eXBlGAEgASgLMg8ub25ueC5UeXBlUHJvdG8aSAoMU3BhcnNlVGVuc29yEhEKCWVsZW1fdHlwZRgBIAEoBRIlCgVzaGFwZRgCIAEoCzIWLm9ubnguVGVuc29yU2hhcGVQcm90bxomCgZPcGFxdWUSDgoGZG9tYWluGAEgASgJEgwKBG5hbWUYAiABKAlCBwoFdmFsdWUiNQoST3BlcmF0b3JTZXRJZFByb3RvEg4KBmRvbWFpbhgBIAEoCRIPCgd2ZXJzaW9uGAIgASgDIuMCCg1GdW5jdGlvblByb3RvEgwKBG5hbWUYASABKAkSDQoFaW5wdXQYBCADKAkSDgoGb3V0cHV0GAUgAygJEhEKCWF0dHJpYnV0ZRgGIAMoCRItCg9hdHRyaWJ1dGVfcHJvdG8YCyADKAsyFC5vbm54LkF0dHJpYnV0ZVByb3RvEh0KBG5vZGUYByADKAsyDy5vbm54Lk5vZGVQcm90bxISCgpkb2Nfc3RyaW5nGAggASgJEi4KDG9wc2V0X2ltcG9ydBgJIAMoCzIYLm9ubnguT3BlcmF0b3JTZXRJZFByb3RvEg4KBmRvbWFpbhgKIAEoCRIQCghvdmVybG9hZBgNIAEoCRIoCgp2YWx1ZV9pbmZvGAwgAygLMhQub25ueC5WYWx1ZUluZm9Qcm90bxI0Cg5tZXRhZGF0YV9wcm9wcxgOIAMoCzIcLm9ubnguU3RyaW5nU3RyaW5nRW50cnlQcm90byqGAwoHVmVyc2lvbhISCg5fU1RBUlRfVkVSU0lPThAAEhkKFUlSX1ZFUlNJT05fMjAxN18xMF8xMBAAEhkKFUlSX1ZFUlNJT05fMjAxN18xMF8zMBAAEhgKFElSX1ZFUlNJT05fMjAxN18xMV8zEAASGAoUSVJfVkVSU0lPTl8yMDE5XzFfMjIQABIYChRJUl9WRVJTSU9OXzIwMTlfM18xOBAAEhgKFElSX1ZFUlNJT05fMjAxOV85XzE5EAASFwoTSVJfVkVSU0lPTl8yMDIwXzVfOBAAEhgKFElSX1ZFUlNJT05fMjAyMV83XzMwEAASFwoTSVJfVkVSU0lPTl8yMDIzXzVfNRAAEhgKFElSX1ZFUlNJT05fMjAyNF8zXzI1EAASGQoVSVJfVkVSU0lPTl8yMDI1XzA1XzEyEAASGQoVSVJfVkVSU0lPTl8yMDI1XzA4XzI2EAASGQoVSVJfVkVSU0lPTl8yMDI1XzExXzA2EAASDgoKSVJfVkVSU0lPThAAGgIQASouCg5PcGVyYXRvclN0YXR1cxIQCgxFWFBFUklNRU5UQUwQABIKCgZTVEFCTEUQAWIGcHJvdG8z");
+  fileDesc("Cg9vbm54L29ubngucHJvdG8SBG9ubngiogMKCk1vZGVsUHJvdG8SEgoKaXJfdmVyc2lvbhgBIAEoAxIuCgxvcHNldF9pbXBvcnQYCCADKAsyGC5vbm54Lk9wZXJhdG9yU2V0SWRQcm90bxIVCg1wcm9kdWNlcl9uYW1lGAIgASgJEhgKEHByb2R1Y2VyX3ZlcnNpb24YAyABKAkSDgoGZG9tYWluGAQgASgJEhUKDW1vZGVsX3ZlcnNpb24YBSABKAMSEgoKZG9jX3N0cmluZxgGIAEoCRIfCgVncmFwaBgHIAEoCzIQLm9ubnguR3JhcGhQcm90bxI0Cg5tZXRhZGF0YV9wcm9wcxgOIAMoCzIcLm9ubnguU3RyaW5nU3RyaW5nRW50cnlQcm90bxIuCg10cmFpbmluZ19pbmZvGBQgAygLMhcub25ueC5UcmFpbmluZ0luZm9Qcm90bxImCglmdW5jdGlvbnMYGSADKAsyEy5vbm54LkZ1bmN0aW9uUHJvdG8SNQoNY29uZmlndXJhdGlvbhgaIAMoCzIeLm9ubnguRGV2aWNlQ29uZmlndXJhdGlvblByb3RvIo4DCgpHcmFwaFByb3RvEh0KBG5vZGUYASADKAsyDy5vbm54Lk5vZGVQcm90bxIMCgRuYW1lGAIgASgJEiYKC2luaXRpYWxpemVyGAUgAygLMhEub25ueC5UZW5zb3JQcm90bxIzChJzcGFyc2VfaW5pdGlhbGl6ZXIYDyADKAsyFy5vbm54LlNwYXJzZVRlbnNvclByb3RvEhIKCmRvY19zdHJpbmcYCiABKAkSIwoFaW5wdXQYCyADKAsyFC5vbm54LlZhbHVlSW5mb1Byb3RvEiQKBm91dHB1dBgMIAMoCzIULm9ubnguVmFsdWVJbmZvUHJvdG8SKAoKdmFsdWVfaW5mbxgNIAMoCzIULm9ubnguVmFsdWVJbmZvUHJvdG8SNwoXcXVhbnRpemF0aW9uX2Fubm90YXRpb24YDiADKAsyFi5vbm54LlRlbnNvckFubm90YXRpb24SNAoObWV0YWRhdGFfcHJvcHMYECADKAsyHC5vbm54LlN0cmluZ1N0cmluZ0VudHJ5UHJvdG8ioQIKCU5vZGVQcm90bxINCgVpbnB1dBgBIAMoCRIOCgZvdXRwdXQYAiADKAkSDAoEbmFtZRgDIAEoCRIPCgdvcF90eXBlGAQgASgJEg4KBmRvbWFpbhgHIAEoCRIQCghvdmVybG9hZBgIIAEoCRInCglhdHRyaWJ1dGUYBSADKAsyFC5vbm54LkF0dHJpYnV0ZVByb3RvEhIKCmRvY19zdHJpbmcYBiABKAkSNAoObWV0YWRhdGFfcHJvcHMYCSADKAsyHC5vbm54LlN0cmluZ1N0cmluZ0VudHJ5UHJvdG8SQQoVZGV2aWNlX2NvbmZpZ3VyYXRpb25zGAogAygLMiIub25ueC5Ob2RlRGV2aWNlQ29uZmlndXJhdGlvblByb3RvIswFCg5BdHRyaWJ1dGVQcm90bxIMCgRuYW1lGAEgASgJEhUKDXJlZl9hdHRyX25hbWUYFSABKAkSEgoKZG9jX3N0cmluZxgNIAEoCRIwCgR0eXBlGBQgASgOMiIub25ueC5BdHRyaWJ1dGVQcm90by5BdHRyaWJ1dGVUeXBlEgkKAWYYAiABKAISCQoBaRgDIAEoAxIJCgFzGAQgASgMEhwKAXQYBSABKAsyES5vbm54LlRlbnNvclByb3RvEhsKAWcYBiABKAsyEC5vbm54LkdyYXBoUHJvdG8SLgoNc3BhcnNlX3RlbnNvchgWIAEoCzIXLm9ubnguU3BhcnNlVGVuc29yUHJvdG8SGwoCdHAYDiABKAsyDy5vbm54LlR5cGVQcm90bxIOCgZmbG9hdHMYByADKAISDAoEaW50cxgIIAMoAxIPCgdzdHJpbmdzGAkgAygMEiIKB3RlbnNvcnMYCiADKAsyES5vbm54LlRlbnNvclByb3RvEiAKBmdyYXBocxgLIAMoCzIQLm9ubnguR3JhcGhQcm90bxIvCg5zcGFyc2VfdGVuc29ycxgXIAMoCzIXLm9ubnguU3BhcnNlVGVuc29yUHJvdG8SJAoLdHlwZV9wcm90b3MYDyADKAsyDy5vbm54LlR5cGVQcm90byLZAQoNQXR0cmlidXRlVHlwZRINCglVTkRFRklORUQQABIJCgVGTE9BVBABEgcKA0lOVBACEgoKBlNUUklORxADEgoKBlRFTlNPUhAEEgkKBUdSQVBIEAUSEQoNU1BBUlNFX1RFTlNPUhALEg4KClRZUEVfUFJPVE8QDRIKCgZGTE9BVFMQBhIICgRJTlRTEAcSCwoHU1RSSU5HUxAIEgsKB1RFTlNPUlMQCRIKCgZHUkFQSFMQChISCg5TUEFSU0VfVEVOU09SUxAMEg8KC1RZUEVfUFJPVE9TEA4ihwEKDlZhbHVlSW5mb1Byb3RvEgwKBG5hbWUYASABKAkSHQoEdHlwZRgCIAEoCzIPLm9ubnguVHlwZVByb3RvEhIKCmRvY19zdHJpbmcYAyABKAkSNAoObWV0YWRhdGFfcHJvcHMYBCADKAsyHC5vbm54LlN0cmluZ1N0cmluZ0VudHJ5UHJvdG8ipQUKCVR5cGVQcm90bxItCgt0ZW5zb3JfdHlwZRgBIAEoCzIWLm9ubnguVHlwZVByb3RvLlRlbnNvckgAEjEKDXNlcXVlbmNlX3R5cGUYBCABKAsyGC5vbm54LlR5cGVQcm90by5TZXF1ZW5jZUgAEicKCG1hcF90eXBlGAUgASgLMhMub25ueC5UeXBlUHJvdG8uTWFwSAASMQoNb3B0aW9uYWxfdHlwZRgJIAEoCzIYLm9ubnguVHlwZVByb3RvLk9wdGlvbmFsSAASOgoSc3BhcnNlX3RlbnNvcl90eXBlGAggASgLMhwub25ueC5UeXBlUHJvdG8uU3BhcnNlVGVuc29ySAASLQoLb3BhcXVlX3R5cGUYByABKAsyFi5vbm54LlR5cGVQcm90by5PcGFxdWVIABISCgpkZW5vdGF0aW9uGAYgASgJGkIKBlRlbnNvchIRCgllbGVtX3R5cGUYASABKAUSJQoFc2hhcGUYAiABKAsyFi5vbm54LlRlbnNvclNoYXBlUHJvdG8aLgoIU2VxdWVuY2USIgoJZWxlbV90eXBlGAEgASgLMg8ub25ueC5UeXBlUHJvdG8aPAoDTWFwEhAKCGtleV90eXBlGAEgASgFEiMKCnZhbHVlX3R5cGUYAiABKAsyDy5vbm54LlR5cGVQcm90bxouCghPcHRpb25hbBIiCgllbGVtX3R5cGUYASABKAsyDy5vbm54LlR5cGVQcm90bxpICgxTcGFyc2VUZW5zb3ISEQoJZWxlbV90eXBlGAEgASgFEiUKBXNoYXBlGAIgASgLMhYub25ueC5UZW5zb3JTaGFwZVByb3RvGiYKBk9wYXF1ZRIOCgZkb21haW4YASABKAkSDAoEbmFtZRgCIAEoCUIHCgV2YWx1ZSKVAQoQVGVuc29yU2hhcGVQcm90bxItCgNkaW0YASADKAsyIC5vbm54LlRlbnNvclNoYXBlUHJvdG8uRGltZW5zaW9uGlIKCURpbWVuc2lvbhITCglkaW1fdmFsdWUYASABKANIABITCglkaW1fcGFyYW0YAiABKAlIABISCgpkZW5vdGF0aW9uGAMgASgJQgcKBXZhbHVlIu4GCgtUZW5zb3JQcm90bxIMCgRkaW1zGAEgAygDEhEKCWRhdGFfdHlwZRgCIAEoBRIqCgdzZWdtZW50GAMgASgLMhkub25ueC5UZW5zb3JQcm90by5TZWdtZW50EhIKCmZsb2F0X2RhdGEYBCADKAISEgoKaW50MzJfZGF0YRgFIAMoBRITCgtzdHJpbmdfZGF0YRgGIAMoDBISCgppbnQ2NF9kYXRhGAcgAygDEgwKBG5hbWUYCCABKAkSEgoKZG9jX3N0cmluZxgMIAEoCRIQCghyYXdfZGF0YRgJIAEoDBIzCg1leHRlcm5hbF9kYXRhGA0gAygLMhwub25ueC5TdHJpbmdTdHJpbmdFbnRyeVByb3RvEjUKDWRhdGFfbG9jYXRpb24YDiABKA4yHi5vbm54LlRlbnNvclByb3RvLkRhdGFMb2NhdGlvbhITCgtkb3VibGVfZGF0YRgKIAMoARITCgt1aW50NjRfZGF0YRgLIAMoBBI0Cg5tZXRhZGF0YV9wcm9wcxgQIAMoCzIcLm9ubnguU3RyaW5nU3RyaW5nRW50cnlQcm90bxolCgdTZWdtZW50Eg0KBWJlZ2luGAEgASgDEgsKA2VuZBgCIAEoAyLuAgoIRGF0YVR5cGUSDQoJVU5ERUZJTkVEEAASCQoFRkxPQVQQARIJCgVVSU5UOBACEggKBElOVDgQAxIKCgZVSU5UMTYQBBIJCgVJTlQxNhAFEgkKBUlOVDMyEAYSCQoFSU5UNjQQBxIKCgZTVFJJTkcQCBIICgRCT09MEAkSCwoHRkxPQVQxNhAKEgoKBkRPVUJMRRALEgoKBlVJTlQzMhAMEgoKBlVJTlQ2NBANEg0KCUNPTVBMRVg2NBAOEg4KCkNPTVBMRVgxMjgQDxIMCghCRkxPQVQxNhAQEhAKDEZMT0FUOEU0TTNGThAREhIKDkZMT0FUOEU0TTNGTlVaEBISDgoKRkxPQVQ4RTVNMhATEhIKDkZMT0FUOEU1TTJGTlVaEBQSCQoFVUlOVDQQFRIICgRJTlQ0EBYSDgoKRkxPQVQ0RTJNMRAXEg4KCkZMT0FUOEU4TTAQGBIJCgVVSU5UMhAZEggKBElOVDIQGiIpCgxEYXRhTG9jYXRpb24SCwoHREVGQVVMVBAAEgwKCEVYVEVSTkFMEAEiaAoRU3BhcnNlVGVuc29yUHJvdG8SIQoGdmFsdWVzGAEgASgLMhEub25ueC5UZW5zb3JQcm90bxIiCgdpbmRpY2VzGAIgASgLMhEub25ueC5UZW5zb3JQcm90bxIMCgRkaW1zGAMgAygDIuMCCg1GdW5jdGlvblByb3RvEgwKBG5hbWUYASABKAkSDQoFaW5wdXQYBCADKAkSDgoGb3V0cHV0GAUgAygJEhEKCWF0dHJpYnV0ZRgGIAMoCRItCg9hdHRyaWJ1dGVfcHJvdG8YCyADKAsyFC5vbm54LkF0dHJpYnV0ZVByb3RvEh0KBG5vZGUYByADKAsyDy5vbm54Lk5vZGVQcm90bxISCgpkb2Nfc3RyaW5nGAggASgJEi4KDG9wc2V0X2ltcG9ydBgJIAMoCzIYLm9ubnguT3BlcmF0b3JTZXRJZFByb3RvEg4KBmRvbWFpbhgKIAEoCRIQCghvdmVybG9hZBgNIAEoCRIoCgp2YWx1ZV9pbmZvGAwgAygLMhQub25ueC5WYWx1ZUluZm9Qcm90bxI0Cg5tZXRhZGF0YV9wcm9wcxgOIAMoCzIcLm9ubnguU3RyaW5nU3RyaW5nRW50cnlQcm90byI1ChJPcGVyYXRvclNldElkUHJvdG8SDgoGZG9tYWluGAEgASgJEg8KB3ZlcnNpb24YAiABKAMi1gEKEVRyYWluaW5nSW5mb1Byb3RvEigKDmluaXRpYWxpemF0aW9uGAEgASgLMhAub25ueC5HcmFwaFByb3RvEiMKCWFsZ29yaXRobRgCIAEoCzIQLm9ubnguR3JhcGhQcm90bxI8ChZpbml0aWFsaXphdGlvbl9iaW5kaW5nGAMgAygLMhwub25ueC5TdHJpbmdTdHJpbmdFbnRyeVByb3RvEjQKDnVwZGF0ZV9iaW5kaW5nGAQgAygLMhwub25ueC5TdHJpbmdTdHJpbmdFbnRyeVByb3RvImsKEFRlbnNvckFubm90YXRpb24SEwoLdGVuc29yX25hbWUYASABKAkSQgoccXVhbnRfcGFyYW1ldGVyX3RlbnNvcl9uYW1lcxgCIAMoCzIcLm9ubnguU3RyaW5nU3RyaW5nRW50cnlQcm90byJNChhEZXZpY2VDb25maWd1cmF0aW9uUHJvdG8SDAoEbmFtZRgBIAEoCRITCgtudW1fZGV2aWNlcxgCIAEoBRIOCgZkZXZpY2UYAyADKAkigAEKHE5vZGVEZXZpY2VDb25maWd1cmF0aW9uUHJvdG8SGAoQY29uZmlndXJhdGlvbl9pZBgBIAEoCRIuCg1zaGFyZGluZ19zcGVjGAIgAygLMhcub25ueC5TaGFyZGluZ1NwZWNQcm90bxIWCg5waXBlbGluZV9zdGFnZRgDIAEoBSKjAQoRU2hhcmRpbmdTcGVjUHJvdG8SEwoLdGVuc29yX25hbWUYASABKAkSDgoGZGV2aWNlGAIgAygDEj0KGWluZGV4X3RvX2RldmljZV9ncm91cF9tYXAYAyADKAsyGi5vbm54LkludEludExpc3RFbnRyeVByb3RvEioKC3NoYXJkZWRfZGltGAQgAygLMhUub25ueC5TaGFyZGVkRGltUHJvdG8iVQoPU2hhcmRlZERpbVByb3RvEgwKBGF4aXMYASABKAMSNAoPc2ltcGxlX3NoYXJkaW5nGAIgAygLMhsub25ueC5TaW1wbGVTaGFyZGVkRGltUHJvdG8iXAoVU2ltcGxlU2hhcmRlZERpbVByb3RvEhMKCWRpbV92YWx1ZRgBIAEoA0gAEhMKCWRpbV9wYXJhbRgCIAEoCUgAEhIKCm51bV9zaGFyZHMYAyABKANCBQoDZGltIjQKFlN0cmluZ1N0cmluZ0VudHJ5UHJvdG8SCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJIjIKFEludEludExpc3RFbnRyeVByb3RvEgsKA2tleRgBIAEoAxINCgV2YWx1ZRgCIAMoAyryAgoHVmVyc2lvbhISCg5fU1RBUlRfVkVSU0lPThAAEhkKFUlSX1ZFUlNJT05fMjAxN18xMF8xMBABEhkKFUlSX1ZFUlNJT05fMjAxN18xMF8zMBACEhgKFElSX1ZFUlNJT05fMjAxN18xMV8zEAMSGAoUSVJfVkVSU0lPTl8yMDE5XzFfMjIQBBIYChRJUl9WRVJTSU9OXzIwMTlfM18xOBAFEhgKFElSX1ZFUlNJT05fMjAxOV85XzE5EAYSFwoTSVJfVkVSU0lPTl8yMDIwXzVfOBAHEhgKFElSX1ZFUlNJT05fMjAyMV83XzMwEAgSFwoTSVJfVkVSU0lPTl8yMDIzXzVfNRAJEhgKFElSX1ZFUlNJT05fMjAyNF8zXzI1EAoSGQoVSVJfVkVSU0lPTl8yMDI1XzA1XzEyEAsSGQoVSVJfVkVSU0lPTl8yMDI1XzA4XzI2EAwSGQoVSVJfVkVSU0lPTl8yMDI1XzExXzA2EA0qLgoOT3BlcmF0b3JTdGF0dXMSEAoMRVhQRVJJTUVOVEFMEAASCgoGU1RBQkxFEAFiBnByb3RvMw");
 
 /**
- * @generated from message onnx.AttributeProto
- */
-export type AttributeProto = Message<"onnx.AttributeProto"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
-  name: string;
-
-  /**
-   * @generated from field: string ref_attr_name = 21;
-   */
-  refAttrName: string;
-
-  /**
-   * @generated from field: string doc_string = 13;
-   */
-  docString: string;
-
-  /**
-   * @generated from field: onnx.AttributeProto.AttributeType type = 20;
-   */
-  type: AttributeProto_AttributeType;
-
-  /**
-   * @generated from field: float f = 2;
-   */
-  f: number;
-
-  /**
-   * @generated from field: int64 i = 3;
-   */
-  i: bigint;
-
-  /**
-   * @generated from field: bytes s = 4;
-   */
-  s: Uint8Array;
-
-  /**
-   * @generated from field: onnx.TensorProto t = 5;
-   */
-  t?: TensorProto | undefined;
-
-  /**
-   * @generated from field: onnx.GraphProto g = 6;
-   */
-  g?: GraphProto | undefined;
-
-  /**
-   * @generated from field: onnx.SparseTensorProto sparse_tensor = 22;
-   */
-  sparseTensor?: SparseTensorProto | undefined;
-
-  /**
-   * @generated from field: onnx.TypeProto tp = 14;
-   */
-  tp?: TypeProto | undefined;
-
-  /**
-   * @generated from field: repeated float floats = 7;
-   */
-  floats: number[];
-
-  /**
-   * @generated from field: repeated int64 ints = 8;
-   */
-  ints: bigint[];
-
-  /**
-   * @generated from field: repeated bytes strings = 9;
-   */
-  strings: Uint8Array[];
-
-  /**
-   * @generated from field: repeated onnx.TensorProto tensors = 10;
-   */
-  tensors: TensorProto[];
-
-  /**
-   * @generated from field: repeated onnx.GraphProto graphs = 11;
-   */
-  graphs: GraphProto[];
-
-  /**
-   * @generated from field: repeated onnx.SparseTensorProto sparse_tensors = 23;
-   */
-  sparseTensors: SparseTensorProto[];
-
-  /**
-   * @generated from field: repeated onnx.TypeProto type_protos = 15;
-   */
-  typeProtos: TypeProto[];
-};
-
-/**
- * Describes the message onnx.AttributeProto.
- * Use `create(AttributeProtoSchema)` to create a new message.
- */
-export const AttributeProtoSchema: GenMessage<AttributeProto> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 0);
-
-/**
- * @generated from enum onnx.AttributeProto.AttributeType
- */
-export const AttributeProto_AttributeType = {
-  /**
-   * @generated from enum value: UNDEFINED = 0;
-   */
-  UNDEFINED: 0,
-
-  /**
-   * @generated from enum value: FLOAT = 1;
-   */
-  FLOAT: 1,
-
-  /**
-   * @generated from enum value: INT = 2;
-   */
-  INT: 2,
-
-  /**
-   * @generated from enum value: STRING = 3;
-   */
-  STRING: 3,
-
-  /**
-   * @generated from enum value: TENSOR = 4;
-   */
-  TENSOR: 4,
-
-  /**
-   * @generated from enum value: GRAPH = 5;
-   */
-  GRAPH: 5,
-
-  /**
-   * @generated from enum value: SPARSE_TENSOR = 11;
-   */
-  SPARSE_TENSOR: 11,
-
-  /**
-   * @generated from enum value: TYPE_PROTO = 13;
-   */
-  TYPE_PROTO: 13,
-
-  /**
-   * @generated from enum value: FLOATS = 6;
-   */
-  FLOATS: 6,
-
-  /**
-   * @generated from enum value: INTS = 7;
-   */
-  INTS: 7,
-
-  /**
-   * @generated from enum value: STRINGS = 8;
-   */
-  STRINGS: 8,
-
-  /**
-   * @generated from enum value: TENSORS = 9;
-   */
-  TENSORS: 9,
-
-  /**
-   * @generated from enum value: GRAPHS = 10;
-   */
-  GRAPHS: 10,
-
-  /**
-   * @generated from enum value: SPARSE_TENSORS = 12;
-   */
-  SPARSE_TENSORS: 12,
-
-  /**
-   * @generated from enum value: TYPE_PROTOS = 14;
-   */
-  TYPE_PROTOS: 14,
-} as const;
-
-/**
- * @generated from enum onnx.AttributeProto.AttributeType
- */
-export type AttributeProto_AttributeType = (typeof AttributeProto_AttributeType)[keyof typeof AttributeProto_AttributeType] | UnknownEnum;
-
-/**
- * Describes the enum onnx.AttributeProto.AttributeType.
- */
-export const AttributeProto_AttributeTypeSchema: GenEnum<AttributeProto_AttributeType> = /*@__PURE__*/
-  enumDesc(file_onnx_onnx, 0, 0);
-
-/**
- * @generated from message onnx.TensorProto
- */
-export type TensorProto = Message<"onnx.TensorProto"> & {
-  /**
-   * @generated from field: repeated int64 dims = 1;
-   */
-  dims: bigint[];
-
-  /**
-   * @generated from field: int32 data_type = 2;
-   */
-  dataType: number;
-
-  /**
-   * @generated from field: onnx.TensorProto.Segment segment = 3;
-   */
-  segment?: TensorProto_Segment | undefined;
-
-  /**
-   * @generated from field: repeated float float_data = 4;
-   */
-  floatData: number[];
-
-  /**
-   * @generated from field: repeated int32 int32_data = 5;
-   */
-  int32Data: number[];
-
-  /**
-   * @generated from field: repeated bytes string_data = 6;
-   */
-  stringData: Uint8Array[];
-
-  /**
-   * @generated from field: repeated int64 int64_data = 7;
-   */
-  int64Data: bigint[];
-
-  /**
-   * @generated from field: string name = 8;
-   */
-  name: string;
-
-  /**
-   * @generated from field: string doc_string = 12;
-   */
-  docString: string;
-
-  /**
-   * @generated from field: bytes raw_data = 9;
-   */
-  rawData: Uint8Array;
-
-  /**
-   * @generated from field: repeated onnx.StringStringEntryProto external_data = 13;
-   */
-  externalData: StringStringEntryProto[];
-
-  /**
-   * @generated from field: onnx.TensorProto.DataLocation data_location = 14;
-   */
-  dataLocation: TensorProto_DataLocation;
-
-  /**
-   * @generated from field: repeated double double_data = 10;
-   */
-  doubleData: number[];
-
-  /**
-   * @generated from field: repeated uint64 uint64_data = 11;
-   */
-  uint64Data: bigint[];
-
-  /**
-   * @generated from field: repeated onnx.StringStringEntryProto metadata_props = 16;
-   */
-  metadataProps: StringStringEntryProto[];
-};
-
-/**
- * Describes the message onnx.TensorProto.
- * Use `create(TensorProtoSchema)` to create a new message.
- */
-export const TensorProtoSchema: GenMessage<TensorProto> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 1);
-
-/**
- * @generated from message onnx.TensorProto.Segment
- */
-export type TensorProto_Segment = Message<"onnx.TensorProto.Segment"> & {
-  /**
-   * @generated from field: int64 begin = 1;
-   */
-  begin: bigint;
-
-  /**
-   * @generated from field: int64 end = 2;
-   */
-  end: bigint;
-};
-
-/**
- * Describes the message onnx.TensorProto.Segment.
- * Use `create(TensorProto_SegmentSchema)` to create a new message.
- */
-export const TensorProto_SegmentSchema: GenMessage<TensorProto_Segment> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 1, 0);
-
-/**
- * @generated from enum onnx.TensorProto.DataType
- */
-export const TensorProto_DataType = {
-  /**
-   * @generated from enum value: UNDEFINED = 0;
-   */
-  UNDEFINED: 0,
-
-  /**
-   * @generated from enum value: FLOAT = 1;
-   */
-  FLOAT: 1,
-
-  /**
-   * @generated from enum value: UINT8 = 2;
-   */
-  UINT8: 2,
-
-  /**
-   * @generated from enum value: INT8 = 3;
-   */
-  INT8: 3,
-
-  /**
-   * @generated from enum value: UINT16 = 4;
-   */
-  UINT16: 4,
-
-  /**
-   * @generated from enum value: INT16 = 5;
-   */
-  INT16: 5,
-
-  /**
-   * @generated from enum value: INT32 = 6;
-   */
-  INT32: 6,
-
-  /**
-   * @generated from enum value: INT64 = 7;
-   */
-  INT64: 7,
-
-  /**
-   * @generated from enum value: STRING = 8;
-   */
-  STRING: 8,
-
-  /**
-   * @generated from enum value: BOOL = 9;
-   */
-  BOOL: 9,
-
-  /**
-   * @generated from enum value: FLOAT16 = 10;
-   */
-  FLOAT16: 10,
-
-  /**
-   * @generated from enum value: DOUBLE = 11;
-   */
-  DOUBLE: 11,
-
-  /**
-   * @generated from enum value: UINT32 = 12;
-   */
-  UINT32: 12,
-
-  /**
-   * @generated from enum value: UINT64 = 13;
-   */
-  UINT64: 13,
-
-  /**
-   * @generated from enum value: COMPLEX64 = 14;
-   */
-  COMPLEX64: 14,
-
-  /**
-   * @generated from enum value: COMPLEX128 = 15;
-   */
-  COMPLEX128: 15,
-
-  /**
-   * @generated from enum value: BFLOAT16 = 16;
-   */
-  BFLOAT16: 16,
-
-  /**
-   * @generated from enum value: FLOAT8E4M3FN = 17;
-   */
-  FLOAT8E4M3FN: 17,
-
-  /**
-   * @generated from enum value: FLOAT8E4M3FNUZ = 18;
-   */
-  FLOAT8E4M3FNUZ: 18,
-
-  /**
-   * @generated from enum value: FLOAT8E5M2 = 19;
-   */
-  FLOAT8E5M2: 19,
-
-  /**
-   * @generated from enum value: FLOAT8E5M2FNUZ = 20;
-   */
-  FLOAT8E5M2FNUZ: 20,
-
-  /**
-   * @generated from enum value: UINT4 = 21;
-   */
-  UINT4: 21,
-
-  /**
-   * @generated from enum value: INT4 = 22;
-   */
-  INT4: 22,
-
-  /**
-   * @generated from enum value: FLOAT4E2M1 = 23;
-   */
-  FLOAT4E2M1: 23,
-
-  /**
-   * @generated from enum value: FLOAT8E8M0 = 24;
-   */
-  FLOAT8E8M0: 24,
-
-  /**
-   * @generated from enum value: UINT2 = 25;
-   */
-  UINT2: 25,
-
-  /**
-   * @generated from enum value: INT2 = 26;
-   */
-  INT2: 26,
-} as const;
-
-/**
- * @generated from enum onnx.TensorProto.DataType
- */
-export type TensorProto_DataType = (typeof TensorProto_DataType)[keyof typeof TensorProto_DataType] | UnknownEnum;
-
-/**
- * Describes the enum onnx.TensorProto.DataType.
- */
-export const TensorProto_DataTypeSchema: GenEnum<TensorProto_DataType> = /*@__PURE__*/
-  enumDesc(file_onnx_onnx, 1, 0);
-
-/**
- * @generated from enum onnx.TensorProto.DataLocation
- */
-export const TensorProto_DataLocation = {
-  /**
-   * @generated from enum value: DEFAULT = 0;
-   */
-  DEFAULT: 0,
-
-  /**
-   * @generated from enum value: EXTERNAL = 1;
-   */
-  EXTERNAL: 1,
-} as const;
-
-/**
- * @generated from enum onnx.TensorProto.DataLocation
- */
-export type TensorProto_DataLocation = (typeof TensorProto_DataLocation)[keyof typeof TensorProto_DataLocation] | UnknownEnum;
-
-/**
- * Describes the enum onnx.TensorProto.DataLocation.
- */
-export const TensorProto_DataLocationSchema: GenEnum<TensorProto_DataLocation> = /*@__PURE__*/
-  enumDesc(file_onnx_onnx, 1, 1);
-
-/**
- * @generated from message onnx.ValueInfoProto
- */
-export type ValueInfoProto = Message<"onnx.ValueInfoProto"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
-  name: string;
-
-  /**
-   * @generated from field: onnx.TypeProto type = 2;
-   */
-  type?: TypeProto | undefined;
-
-  /**
-   * @generated from field: string doc_string = 3;
-   */
-  docString: string;
-
-  /**
-   * @generated from field: repeated onnx.StringStringEntryProto metadata_props = 4;
-   */
-  metadataProps: StringStringEntryProto[];
-};
-
-/**
- * Describes the message onnx.ValueInfoProto.
- * Use `create(ValueInfoProtoSchema)` to create a new message.
- */
-export const ValueInfoProtoSchema: GenMessage<ValueInfoProto> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 2);
-
-/**
- * @generated from message onnx.NodeProto
- */
-export type NodeProto = Message<"onnx.NodeProto"> & {
-  /**
-   * @generated from field: repeated string input = 1;
-   */
-  input: string[];
-
-  /**
-   * @generated from field: repeated string output = 2;
-   */
-  output: string[];
-
-  /**
-   * @generated from field: string name = 3;
-   */
-  name: string;
-
-  /**
-   * @generated from field: string op_type = 4;
-   */
-  opType: string;
-
-  /**
-   * @generated from field: string domain = 7;
-   */
-  domain: string;
-
-  /**
-   * @generated from field: string overload = 8;
-   */
-  overload: string;
-
-  /**
-   * @generated from field: repeated onnx.AttributeProto attribute = 5;
-   */
-  attribute: AttributeProto[];
-
-  /**
-   * @generated from field: string doc_string = 6;
-   */
-  docString: string;
-
-  /**
-   * @generated from field: repeated onnx.StringStringEntryProto metadata_props = 9;
-   */
-  metadataProps: StringStringEntryProto[];
-
-  /**
-   * @generated from field: repeated onnx.NodeDeviceConfigurationProto device_configurations = 10;
-   */
-  deviceConfigurations: NodeDeviceConfigurationProto[];
-};
-
-/**
- * Describes the message onnx.NodeProto.
- * Use `create(NodeProtoSchema)` to create a new message.
- */
-export const NodeProtoSchema: GenMessage<NodeProto> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 3);
-
-/**
- * @generated from message onnx.IntIntListEntryProto
- */
-export type IntIntListEntryProto = Message<"onnx.IntIntListEntryProto"> & {
-  /**
-   * @generated from field: int64 key = 1;
-   */
-  key: bigint;
-
-  /**
-   * @generated from field: repeated int64 value = 2;
-   */
-  value: bigint[];
-};
-
-/**
- * Describes the message onnx.IntIntListEntryProto.
- * Use `create(IntIntListEntryProtoSchema)` to create a new message.
- */
-export const IntIntListEntryProtoSchema: GenMessage<IntIntListEntryProto> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 4);
-
-/**
- * @generated from message onnx.NodeDeviceConfigurationProto
- */
-export type NodeDeviceConfigurationProto = Message<"onnx.NodeDeviceConfigurationProto"> & {
-  /**
-   * @generated from field: string configuration_id = 1;
-   */
-  configurationId: string;
-
-  /**
-   * @generated from field: repeated onnx.ShardingSpecProto sharding_spec = 2;
-   */
-  shardingSpec: ShardingSpecProto[];
-
-  /**
-   * @generated from field: int32 pipeline_stage = 3;
-   */
-  pipelineStage: number;
-};
-
-/**
- * Describes the message onnx.NodeDeviceConfigurationProto.
- * Use `create(NodeDeviceConfigurationProtoSchema)` to create a new message.
- */
-export const NodeDeviceConfigurationProtoSchema: GenMessage<NodeDeviceConfigurationProto> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 5);
-
-/**
- * @generated from message onnx.ShardingSpecProto
- */
-export type ShardingSpecProto = Message<"onnx.ShardingSpecProto"> & {
-  /**
-   * @generated from field: string tensor_name = 1;
-   */
-  tensorName: string;
-
-  /**
-   * @generated from field: repeated int64 device = 2;
-   */
-  device: bigint[];
-
-  /**
-   * @generated from field: repeated onnx.IntIntListEntryProto index_to_device_group_map = 3;
-   */
-  indexToDeviceGroupMap: IntIntListEntryProto[];
-
-  /**
-   * @generated from field: repeated onnx.ShardedDimProto sharded_dim = 4;
-   */
-  shardedDim: ShardedDimProto[];
-};
-
-/**
- * Describes the message onnx.ShardingSpecProto.
- * Use `create(ShardingSpecProtoSchema)` to create a new message.
- */
-export const ShardingSpecProtoSchema: GenMessage<ShardingSpecProto> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 6);
-
-/**
- * @generated from message onnx.ShardedDimProto
- */
-export type ShardedDimProto = Message<"onnx.ShardedDimProto"> & {
-  /**
-   * @generated from field: int64 axis = 1;
-   */
-  axis: bigint;
-
-  /**
-   * @generated from field: repeated onnx.SimpleShardedDimProto simple_sharding = 2;
-   */
-  simpleSharding: SimpleShardedDimProto[];
-};
-
-/**
- * Describes the message onnx.ShardedDimProto.
- * Use `create(ShardedDimProtoSchema)` to create a new message.
- */
-export const ShardedDimProtoSchema: GenMessage<ShardedDimProto> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 7);
-
-/**
- * @generated from message onnx.SimpleShardedDimProto
- */
-export type SimpleShardedDimProto = Message<"onnx.SimpleShardedDimProto"> & {
-  /**
-   * @generated from oneof onnx.SimpleShardedDimProto.dim
-   */
-  dim: {
-    /**
-     * @generated from field: int64 dim_value = 1;
-     */
-    value: bigint;
-    case: "dimValue";
-  } | {
-    /**
-     * @generated from field: string dim_param = 2;
-     */
-    value: string;
-    case: "dimParam";
-  } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: int64 num_shards = 3;
-   */
-  numShards: bigint;
-};
-
-/**
- * Describes the message onnx.SimpleShardedDimProto.
- * Use `create(SimpleShardedDimProtoSchema)` to create a new message.
- */
-export const SimpleShardedDimProtoSchema: GenMessage<SimpleShardedDimProto> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 8);
-
-/**
- * @generated from message onnx.TrainingInfoProto
- */
-export type TrainingInfoProto = Message<"onnx.TrainingInfoProto"> & {
-  /**
-   * @generated from field: onnx.GraphProto initialization = 1;
-   */
-  initialization?: GraphProto | undefined;
-
-  /**
-   * @generated from field: onnx.GraphProto algorithm = 2;
-   */
-  algorithm?: GraphProto | undefined;
-
-  /**
-   * @generated from field: repeated onnx.StringStringEntryProto initialization_binding = 3;
-   */
-  initializationBinding: StringStringEntryProto[];
-
-  /**
-   * @generated from field: repeated onnx.StringStringEntryProto update_binding = 4;
-   */
-  updateBinding: StringStringEntryProto[];
-};
-
-/**
- * Describes the message onnx.TrainingInfoProto.
- * Use `create(TrainingInfoProtoSchema)` to create a new message.
- */
-export const TrainingInfoProtoSchema: GenMessage<TrainingInfoProto> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 9);
-
-/**
+ * A model: a graph, what it needs to run, and where it comes from. The message that a file holds.
+ *
  * @generated from message onnx.ModelProto
  */
 export type ModelProto = Message<"onnx.ModelProto"> & {
   /**
+   * Version of the file format, a value of Version.
+   *
    * @generated from field: int64 ir_version = 1;
    */
   irVersion: bigint;
 
   /**
+   * Operator sets that the model uses, at least one.
+   *
    * @generated from field: repeated onnx.OperatorSetIdProto opset_import = 8;
    */
   opsetImport: OperatorSetIdProto[];
 
   /**
+   * Name of the program that made the file.
+   *
    * @generated from field: string producer_name = 2;
    */
   producerName: string;
 
   /**
+   * Version of the program that made the file.
+   *
    * @generated from field: string producer_version = 3;
    */
   producerVersion: string;
 
   /**
+   * Name space of the model, as a reversed domain name: "com.example".
+   *
    * @generated from field: string domain = 4;
    */
   domain: string;
 
   /**
+   * Version that the author gave the model.
+   *
    * @generated from field: int64 model_version = 5;
    */
   modelVersion: bigint;
 
   /**
+   * Description of the model, in Markdown.
+   *
    * @generated from field: string doc_string = 6;
    */
   docString: string;
 
   /**
+   * Graph that is run for an inference.
+   *
    * @generated from field: onnx.GraphProto graph = 7;
    */
   graph?: GraphProto | undefined;
 
   /**
+   * Metadata by name, such as "author" or the settings of a feature extractor.
+   *
    * @generated from field: repeated onnx.StringStringEntryProto metadata_props = 14;
    */
   metadataProps: StringStringEntryProto[];
 
   /**
+   * Graphs that are run for training, if the model can be trained.
+   *
    * @generated from field: repeated onnx.TrainingInfoProto training_info = 20;
    */
   trainingInfo: TrainingInfoProto[];
 
   /**
+   * Operators that the model defines itself, unique by domain, name and overload.
+   *
    * @generated from field: repeated onnx.FunctionProto functions = 25;
    */
   functions: FunctionProto[];
 
   /**
+   * Sets of devices that the model is laid out for.
+   *
    * @generated from field: repeated onnx.DeviceConfigurationProto configuration = 26;
    */
   configuration: DeviceConfigurationProto[];
@@ -824,129 +110,80 @@ export type ModelProto = Message<"onnx.ModelProto"> & {
  * Use `create(ModelProtoSchema)` to create a new message.
  */
 export const ModelProtoSchema: GenMessage<ModelProto> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 10);
+  messageDesc(file_onnx_onnx, 0);
 
 /**
- * @generated from message onnx.DeviceConfigurationProto
- */
-export type DeviceConfigurationProto = Message<"onnx.DeviceConfigurationProto"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
-  name: string;
-
-  /**
-   * @generated from field: int32 num_devices = 2;
-   */
-  numDevices: number;
-
-  /**
-   * @generated from field: repeated string device = 3;
-   */
-  device: string[];
-};
-
-/**
- * Describes the message onnx.DeviceConfigurationProto.
- * Use `create(DeviceConfigurationProtoSchema)` to create a new message.
- */
-export const DeviceConfigurationProtoSchema: GenMessage<DeviceConfigurationProto> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 11);
-
-/**
- * @generated from message onnx.StringStringEntryProto
- */
-export type StringStringEntryProto = Message<"onnx.StringStringEntryProto"> & {
-  /**
-   * @generated from field: string key = 1;
-   */
-  key: string;
-
-  /**
-   * @generated from field: string value = 2;
-   */
-  value: string;
-};
-
-/**
- * Describes the message onnx.StringStringEntryProto.
- * Use `create(StringStringEntryProtoSchema)` to create a new message.
- */
-export const StringStringEntryProtoSchema: GenMessage<StringStringEntryProto> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 12);
-
-/**
- * @generated from message onnx.TensorAnnotation
- */
-export type TensorAnnotation = Message<"onnx.TensorAnnotation"> & {
-  /**
-   * @generated from field: string tensor_name = 1;
-   */
-  tensorName: string;
-
-  /**
-   * @generated from field: repeated onnx.StringStringEntryProto quant_parameter_tensor_names = 2;
-   */
-  quantParameterTensorNames: StringStringEntryProto[];
-};
-
-/**
- * Describes the message onnx.TensorAnnotation.
- * Use `create(TensorAnnotationSchema)` to create a new message.
- */
-export const TensorAnnotationSchema: GenMessage<TensorAnnotation> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 13);
-
-/**
+ * A graph of nodes, in an order in which each comes after those whose outputs it uses.
+ *
  * @generated from message onnx.GraphProto
  */
 export type GraphProto = Message<"onnx.GraphProto"> & {
   /**
+   * Nodes in that order.
+   *
    * @generated from field: repeated onnx.NodeProto node = 1;
    */
   node: NodeProto[];
 
   /**
+   * Name of the graph.
+   *
    * @generated from field: string name = 2;
    */
   name: string;
 
   /**
+   * Constant tensors; one with the name of an input is that input's default.
+   *
    * @generated from field: repeated onnx.TensorProto initializer = 5;
    */
   initializer: TensorProto[];
 
   /**
+   * Constant sparse tensors.
+   *
    * @generated from field: repeated onnx.SparseTensorProto sparse_initializer = 15;
    */
   sparseInitializer: SparseTensorProto[];
 
   /**
+   * Description of the graph, in Markdown.
+   *
    * @generated from field: string doc_string = 10;
    */
   docString: string;
 
   /**
+   * Inputs of the graph.
+   *
    * @generated from field: repeated onnx.ValueInfoProto input = 11;
    */
   input: ValueInfoProto[];
 
   /**
+   * Outputs of the graph.
+   *
    * @generated from field: repeated onnx.ValueInfoProto output = 12;
    */
   output: ValueInfoProto[];
 
   /**
+   * Types of values between the nodes, as far as they are known.
+   *
    * @generated from field: repeated onnx.ValueInfoProto value_info = 13;
    */
   valueInfo: ValueInfoProto[];
 
   /**
+   * Quantization of tensors.
+   *
    * @generated from field: repeated onnx.TensorAnnotation quantization_annotation = 14;
    */
   quantizationAnnotation: TensorAnnotation[];
 
   /**
+   * Metadata by name.
+   *
    * @generated from field: repeated onnx.StringStringEntryProto metadata_props = 16;
    */
   metadataProps: StringStringEntryProto[];
@@ -957,125 +194,454 @@ export type GraphProto = Message<"onnx.GraphProto"> & {
  * Use `create(GraphProtoSchema)` to create a new message.
  */
 export const GraphProtoSchema: GenMessage<GraphProto> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 14);
+  messageDesc(file_onnx_onnx, 1);
 
 /**
- * @generated from message onnx.SparseTensorProto
+ * A node: an operator with its inputs, outputs and attributes.
+ *
+ * @generated from message onnx.NodeProto
  */
-export type SparseTensorProto = Message<"onnx.SparseTensorProto"> & {
+export type NodeProto = Message<"onnx.NodeProto"> & {
   /**
-   * @generated from field: onnx.TensorProto values = 1;
+   * Names of the values that go in; an empty name is an optional input that is left out.
+   *
+   * @generated from field: repeated string input = 1;
    */
-  values?: TensorProto | undefined;
+  input: string[];
 
   /**
-   * @generated from field: onnx.TensorProto indices = 2;
+   * Names of the values that come out; an empty name is an output that is not used.
+   *
+   * @generated from field: repeated string output = 2;
    */
-  indices?: TensorProto | undefined;
+  output: string[];
 
   /**
-   * @generated from field: repeated int64 dims = 3;
+   * Name of the node, for messages.
+   *
+   * @generated from field: string name = 3;
    */
-  dims: bigint[];
+  name: string;
+
+  /**
+   * Name of the operator, or of a function of the model.
+   *
+   * @generated from field: string op_type = 4;
+   */
+  opType: string;
+
+  /**
+   * Domain of the operator; empty for the operators of ONNX itself.
+   *
+   * @generated from field: string domain = 7;
+   */
+  domain: string;
+
+  /**
+   * Which of several functions with one name is meant.
+   *
+   * @generated from field: string overload = 8;
+   */
+  overload: string;
+
+  /**
+   * Attributes of the operator.
+   *
+   * @generated from field: repeated onnx.AttributeProto attribute = 5;
+   */
+  attribute: AttributeProto[];
+
+  /**
+   * Description of the node, in Markdown.
+   *
+   * @generated from field: string doc_string = 6;
+   */
+  docString: string;
+
+  /**
+   * Metadata by name.
+   *
+   * @generated from field: repeated onnx.StringStringEntryProto metadata_props = 9;
+   */
+  metadataProps: StringStringEntryProto[];
+
+  /**
+   * How the node is laid out over devices.
+   *
+   * @generated from field: repeated onnx.NodeDeviceConfigurationProto device_configurations = 10;
+   */
+  deviceConfigurations: NodeDeviceConfigurationProto[];
 };
 
 /**
- * Describes the message onnx.SparseTensorProto.
- * Use `create(SparseTensorProtoSchema)` to create a new message.
+ * Describes the message onnx.NodeProto.
+ * Use `create(NodeProtoSchema)` to create a new message.
  */
-export const SparseTensorProtoSchema: GenMessage<SparseTensorProto> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 15);
+export const NodeProtoSchema: GenMessage<NodeProto> = /*@__PURE__*/
+  messageDesc(file_onnx_onnx, 2);
 
 /**
- * @generated from message onnx.TensorShapeProto
+ * A named attribute of a node: a constant, or a list of constants.
+ *
+ * @generated from message onnx.AttributeProto
  */
-export type TensorShapeProto = Message<"onnx.TensorShapeProto"> & {
+export type AttributeProto = Message<"onnx.AttributeProto"> & {
   /**
-   * @generated from field: repeated onnx.TensorShapeProto.Dimension dim = 1;
+   * Name of the attribute, unique in the node.
+   *
+   * @generated from field: string name = 1;
    */
-  dim: TensorShapeProto_Dimension[];
+  name: string;
+
+  /**
+   * Within a function, name of the function's attribute whose value this one takes.
+   *
+   * @generated from field: string ref_attr_name = 21;
+   */
+  refAttrName: string;
+
+  /**
+   * Description of the attribute, in Markdown.
+   *
+   * @generated from field: string doc_string = 13;
+   */
+  docString: string;
+
+  /**
+   * Which of the following fields is set.
+   *
+   * @generated from field: onnx.AttributeProto.AttributeType type = 20;
+   */
+  type: AttributeProto_AttributeType;
+
+  /**
+   * Floating-point number.
+   *
+   * @generated from field: float f = 2;
+   */
+  f: number;
+
+  /**
+   * Integer.
+   *
+   * @generated from field: int64 i = 3;
+   */
+  i: bigint;
+
+  /**
+   * Text in UTF-8.
+   *
+   * @generated from field: bytes s = 4;
+   */
+  s: Uint8Array;
+
+  /**
+   * Tensor.
+   *
+   * @generated from field: onnx.TensorProto t = 5;
+   */
+  t?: TensorProto | undefined;
+
+  /**
+   * Graph, such as the body of a loop.
+   *
+   * @generated from field: onnx.GraphProto g = 6;
+   */
+  g?: GraphProto | undefined;
+
+  /**
+   * Sparse tensor.
+   *
+   * @generated from field: onnx.SparseTensorProto sparse_tensor = 22;
+   */
+  sparseTensor?: SparseTensorProto | undefined;
+
+  /**
+   * Type.
+   *
+   * @generated from field: onnx.TypeProto tp = 14;
+   */
+  tp?: TypeProto | undefined;
+
+  /**
+   * List of floating-point numbers.
+   *
+   * @generated from field: repeated float floats = 7;
+   */
+  floats: number[];
+
+  /**
+   * List of integers.
+   *
+   * @generated from field: repeated int64 ints = 8;
+   */
+  ints: bigint[];
+
+  /**
+   * List of texts in UTF-8.
+   *
+   * @generated from field: repeated bytes strings = 9;
+   */
+  strings: Uint8Array[];
+
+  /**
+   * List of tensors.
+   *
+   * @generated from field: repeated onnx.TensorProto tensors = 10;
+   */
+  tensors: TensorProto[];
+
+  /**
+   * List of graphs.
+   *
+   * @generated from field: repeated onnx.GraphProto graphs = 11;
+   */
+  graphs: GraphProto[];
+
+  /**
+   * List of sparse tensors.
+   *
+   * @generated from field: repeated onnx.SparseTensorProto sparse_tensors = 23;
+   */
+  sparseTensors: SparseTensorProto[];
+
+  /**
+   * List of types.
+   *
+   * @generated from field: repeated onnx.TypeProto type_protos = 15;
+   */
+  typeProtos: TypeProto[];
 };
 
 /**
- * Describes the message onnx.TensorShapeProto.
- * Use `create(TensorShapeProtoSchema)` to create a new message.
+ * Describes the message onnx.AttributeProto.
+ * Use `create(AttributeProtoSchema)` to create a new message.
  */
-export const TensorShapeProtoSchema: GenMessage<TensorShapeProto> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 16);
+export const AttributeProtoSchema: GenMessage<AttributeProto> = /*@__PURE__*/
+  messageDesc(file_onnx_onnx, 3);
 
 /**
- * @generated from message onnx.TensorShapeProto.Dimension
+ * Which field of the attribute holds its value.
+ *
+ * @generated from enum onnx.AttributeProto.AttributeType
  */
-export type TensorShapeProto_Dimension = Message<"onnx.TensorShapeProto.Dimension"> & {
+export const AttributeProto_AttributeType = {
   /**
-   * @generated from oneof onnx.TensorShapeProto.Dimension.value
+   * No type is given; files older than IR_VERSION_2017_10_30 have none.
+   *
+   * @generated from enum value: UNDEFINED = 0;
    */
-  value: {
-    /**
-     * @generated from field: int64 dim_value = 1;
-     */
-    value: bigint;
-    case: "dimValue";
-  } | {
-    /**
-     * @generated from field: string dim_param = 2;
-     */
-    value: string;
-    case: "dimParam";
-  } | { case: undefined; value?: undefined };
+  UNDEFINED: 0,
 
   /**
-   * @generated from field: string denotation = 3;
+   * The value is in `f`.
+   *
+   * @generated from enum value: FLOAT = 1;
    */
-  denotation: string;
+  FLOAT: 1,
+
+  /**
+   * The value is in `i`.
+   *
+   * @generated from enum value: INT = 2;
+   */
+  INT: 2,
+
+  /**
+   * The value is in `s`.
+   *
+   * @generated from enum value: STRING = 3;
+   */
+  STRING: 3,
+
+  /**
+   * The value is in `t`.
+   *
+   * @generated from enum value: TENSOR = 4;
+   */
+  TENSOR: 4,
+
+  /**
+   * The value is in `g`.
+   *
+   * @generated from enum value: GRAPH = 5;
+   */
+  GRAPH: 5,
+
+  /**
+   * The value is in `sparse_tensor`.
+   *
+   * @generated from enum value: SPARSE_TENSOR = 11;
+   */
+  SPARSE_TENSOR: 11,
+
+  /**
+   * The value is in `tp`.
+   *
+   * @generated from enum value: TYPE_PROTO = 13;
+   */
+  TYPE_PROTO: 13,
+
+  /**
+   * The values are in `floats`.
+   *
+   * @generated from enum value: FLOATS = 6;
+   */
+  FLOATS: 6,
+
+  /**
+   * The values are in `ints`.
+   *
+   * @generated from enum value: INTS = 7;
+   */
+  INTS: 7,
+
+  /**
+   * The values are in `strings`.
+   *
+   * @generated from enum value: STRINGS = 8;
+   */
+  STRINGS: 8,
+
+  /**
+   * The values are in `tensors`.
+   *
+   * @generated from enum value: TENSORS = 9;
+   */
+  TENSORS: 9,
+
+  /**
+   * The values are in `graphs`.
+   *
+   * @generated from enum value: GRAPHS = 10;
+   */
+  GRAPHS: 10,
+
+  /**
+   * The values are in `sparse_tensors`.
+   *
+   * @generated from enum value: SPARSE_TENSORS = 12;
+   */
+  SPARSE_TENSORS: 12,
+
+  /**
+   * The values are in `type_protos`.
+   *
+   * @generated from enum value: TYPE_PROTOS = 14;
+   */
+  TYPE_PROTOS: 14,
+} as const;
+
+/**
+ * Which field of the attribute holds its value.
+ *
+ * @generated from enum onnx.AttributeProto.AttributeType
+ */
+export type AttributeProto_AttributeType = (typeof AttributeProto_AttributeType)[keyof typeof AttributeProto_AttributeType] | UnknownEnum;
+
+/**
+ * Describes the enum onnx.AttributeProto.AttributeType.
+ */
+export const AttributeProto_AttributeTypeSchema: GenEnum<AttributeProto_AttributeType> = /*@__PURE__*/
+  enumDesc(file_onnx_onnx, 3, 0);
+
+/**
+ * A name with its type: an input, an output or a value between nodes.
+ *
+ * @generated from message onnx.ValueInfoProto
+ */
+export type ValueInfoProto = Message<"onnx.ValueInfoProto"> & {
+  /**
+   * Name of the value.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Type of the value.
+   *
+   * @generated from field: onnx.TypeProto type = 2;
+   */
+  type?: TypeProto | undefined;
+
+  /**
+   * Description of the value, in Markdown.
+   *
+   * @generated from field: string doc_string = 3;
+   */
+  docString: string;
+
+  /**
+   * Metadata by name.
+   *
+   * @generated from field: repeated onnx.StringStringEntryProto metadata_props = 4;
+   */
+  metadataProps: StringStringEntryProto[];
 };
 
 /**
- * Describes the message onnx.TensorShapeProto.Dimension.
- * Use `create(TensorShapeProto_DimensionSchema)` to create a new message.
+ * Describes the message onnx.ValueInfoProto.
+ * Use `create(ValueInfoProtoSchema)` to create a new message.
  */
-export const TensorShapeProto_DimensionSchema: GenMessage<TensorShapeProto_Dimension> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 16, 0);
+export const ValueInfoProtoSchema: GenMessage<ValueInfoProto> = /*@__PURE__*/
+  messageDesc(file_onnx_onnx, 4);
 
 /**
+ * Type of a value.
+ *
  * @generated from message onnx.TypeProto
  */
 export type TypeProto = Message<"onnx.TypeProto"> & {
   /**
+   * The type.
+   *
    * @generated from oneof onnx.TypeProto.value
    */
   value: {
     /**
+     * Type of a tensor.
+     *
      * @generated from field: onnx.TypeProto.Tensor tensor_type = 1;
      */
     value: TypeProto_Tensor;
     case: "tensorType";
   } | {
     /**
+     * Type of a sequence.
+     *
      * @generated from field: onnx.TypeProto.Sequence sequence_type = 4;
      */
     value: TypeProto_Sequence;
     case: "sequenceType";
   } | {
     /**
+     * Type of a map.
+     *
      * @generated from field: onnx.TypeProto.Map map_type = 5;
      */
     value: TypeProto_Map;
     case: "mapType";
   } | {
     /**
+     * Type of a value that may be absent.
+     *
      * @generated from field: onnx.TypeProto.Optional optional_type = 9;
      */
     value: TypeProto_Optional;
     case: "optionalType";
   } | {
     /**
+     * Type of a sparse tensor.
+     *
      * @generated from field: onnx.TypeProto.SparseTensor sparse_tensor_type = 8;
      */
     value: TypeProto_SparseTensor;
     case: "sparseTensorType";
   } | {
     /**
+     * Type that ONNX does not define.
+     *
      * @generated from field: onnx.TypeProto.Opaque opaque_type = 7;
      */
     value: TypeProto_Opaque;
@@ -1083,6 +649,8 @@ export type TypeProto = Message<"onnx.TypeProto"> & {
   } | { case: undefined; value?: undefined };
 
   /**
+   * What the value means, by a name that ONNX defines: "IMAGE", "AUDIO", "TEXT", "TENSOR".
+   *
    * @generated from field: string denotation = 6;
    */
   denotation: string;
@@ -1093,18 +661,24 @@ export type TypeProto = Message<"onnx.TypeProto"> & {
  * Use `create(TypeProtoSchema)` to create a new message.
  */
 export const TypeProtoSchema: GenMessage<TypeProto> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 17);
+  messageDesc(file_onnx_onnx, 5);
 
 /**
+ * A tensor.
+ *
  * @generated from message onnx.TypeProto.Tensor
  */
 export type TypeProto_Tensor = Message<"onnx.TypeProto.Tensor"> & {
   /**
+   * Datatype of the elements, a value of TensorProto.DataType other than UNDEFINED.
+   *
    * @generated from field: int32 elem_type = 1;
    */
   elemType: number;
 
   /**
+   * Shape; unset if not even the number of dimensions is known.
+   *
    * @generated from field: onnx.TensorShapeProto shape = 2;
    */
   shape?: TensorShapeProto | undefined;
@@ -1115,13 +689,17 @@ export type TypeProto_Tensor = Message<"onnx.TypeProto.Tensor"> & {
  * Use `create(TypeProto_TensorSchema)` to create a new message.
  */
 export const TypeProto_TensorSchema: GenMessage<TypeProto_Tensor> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 17, 0);
+  messageDesc(file_onnx_onnx, 5, 0);
 
 /**
+ * A sequence of values of one type.
+ *
  * @generated from message onnx.TypeProto.Sequence
  */
 export type TypeProto_Sequence = Message<"onnx.TypeProto.Sequence"> & {
   /**
+   * Type of the values.
+   *
    * @generated from field: onnx.TypeProto elem_type = 1;
    */
   elemType?: TypeProto | undefined;
@@ -1132,18 +710,24 @@ export type TypeProto_Sequence = Message<"onnx.TypeProto.Sequence"> & {
  * Use `create(TypeProto_SequenceSchema)` to create a new message.
  */
 export const TypeProto_SequenceSchema: GenMessage<TypeProto_Sequence> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 17, 1);
+  messageDesc(file_onnx_onnx, 5, 1);
 
 /**
+ * A map from keys to values of one type.
+ *
  * @generated from message onnx.TypeProto.Map
  */
 export type TypeProto_Map = Message<"onnx.TypeProto.Map"> & {
   /**
+   * Datatype of the keys, a value of TensorProto.DataType: an integer type or STRING.
+   *
    * @generated from field: int32 key_type = 1;
    */
   keyType: number;
 
   /**
+   * Type of the values.
+   *
    * @generated from field: onnx.TypeProto value_type = 2;
    */
   valueType?: TypeProto | undefined;
@@ -1154,13 +738,17 @@ export type TypeProto_Map = Message<"onnx.TypeProto.Map"> & {
  * Use `create(TypeProto_MapSchema)` to create a new message.
  */
 export const TypeProto_MapSchema: GenMessage<TypeProto_Map> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 17, 2);
+  messageDesc(file_onnx_onnx, 5, 2);
 
 /**
+ * A value that may be absent.
+ *
  * @generated from message onnx.TypeProto.Optional
  */
 export type TypeProto_Optional = Message<"onnx.TypeProto.Optional"> & {
   /**
+   * Type of the value, if it is there.
+   *
    * @generated from field: onnx.TypeProto elem_type = 1;
    */
   elemType?: TypeProto | undefined;
@@ -1171,18 +759,24 @@ export type TypeProto_Optional = Message<"onnx.TypeProto.Optional"> & {
  * Use `create(TypeProto_OptionalSchema)` to create a new message.
  */
 export const TypeProto_OptionalSchema: GenMessage<TypeProto_Optional> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 17, 3);
+  messageDesc(file_onnx_onnx, 5, 3);
 
 /**
+ * A sparse tensor.
+ *
  * @generated from message onnx.TypeProto.SparseTensor
  */
 export type TypeProto_SparseTensor = Message<"onnx.TypeProto.SparseTensor"> & {
   /**
+   * Datatype of the elements, a value of TensorProto.DataType other than UNDEFINED.
+   *
    * @generated from field: int32 elem_type = 1;
    */
   elemType: number;
 
   /**
+   * Shape; unset if not even the number of dimensions is known.
+   *
    * @generated from field: onnx.TensorShapeProto shape = 2;
    */
   shape?: TensorShapeProto | undefined;
@@ -1193,18 +787,24 @@ export type TypeProto_SparseTensor = Message<"onnx.TypeProto.SparseTensor"> & {
  * Use `create(TypeProto_SparseTensorSchema)` to create a new message.
  */
 export const TypeProto_SparseTensorSchema: GenMessage<TypeProto_SparseTensor> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 17, 4);
+  messageDesc(file_onnx_onnx, 5, 4);
 
 /**
+ * A type that ONNX does not define.
+ *
  * @generated from message onnx.TypeProto.Opaque
  */
 export type TypeProto_Opaque = Message<"onnx.TypeProto.Opaque"> & {
   /**
+   * Domain of the type; empty for that of ONNX.
+   *
    * @generated from field: string domain = 1;
    */
   domain: string;
 
   /**
+   * Name of the type.
+   *
    * @generated from field: string name = 2;
    */
   name: string;
@@ -1215,90 +815,585 @@ export type TypeProto_Opaque = Message<"onnx.TypeProto.Opaque"> & {
  * Use `create(TypeProto_OpaqueSchema)` to create a new message.
  */
 export const TypeProto_OpaqueSchema: GenMessage<TypeProto_Opaque> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 17, 5);
+  messageDesc(file_onnx_onnx, 5, 5);
 
 /**
- * @generated from message onnx.OperatorSetIdProto
+ * Shape of a tensor.
+ *
+ * @generated from message onnx.TensorShapeProto
  */
-export type OperatorSetIdProto = Message<"onnx.OperatorSetIdProto"> & {
+export type TensorShapeProto = Message<"onnx.TensorShapeProto"> & {
   /**
-   * @generated from field: string domain = 1;
+   * Dimensions, the outermost first; empty for a scalar.
+   *
+   * @generated from field: repeated onnx.TensorShapeProto.Dimension dim = 1;
    */
-  domain: string;
-
-  /**
-   * @generated from field: int64 version = 2;
-   */
-  version: bigint;
+  dim: TensorShapeProto_Dimension[];
 };
 
 /**
- * Describes the message onnx.OperatorSetIdProto.
- * Use `create(OperatorSetIdProtoSchema)` to create a new message.
+ * Describes the message onnx.TensorShapeProto.
+ * Use `create(TensorShapeProtoSchema)` to create a new message.
  */
-export const OperatorSetIdProtoSchema: GenMessage<OperatorSetIdProto> = /*@__PURE__*/
-  messageDesc(file_onnx_onnx, 18);
+export const TensorShapeProtoSchema: GenMessage<TensorShapeProto> = /*@__PURE__*/
+  messageDesc(file_onnx_onnx, 6);
 
 /**
+ * Size of one dimension.
+ *
+ * @generated from message onnx.TensorShapeProto.Dimension
+ */
+export type TensorShapeProto_Dimension = Message<"onnx.TensorShapeProto.Dimension"> & {
+  /**
+   * The size; unset if it is not known.
+   *
+   * @generated from oneof onnx.TensorShapeProto.Dimension.value
+   */
+  value: {
+    /**
+     * Size in elements.
+     *
+     * @generated from field: int64 dim_value = 1;
+     */
+    value: bigint;
+    case: "dimValue";
+  } | {
+    /**
+     * Name of a size that is known only when the model runs; equal names are equal sizes.
+     *
+     * @generated from field: string dim_param = 2;
+     */
+    value: string;
+    case: "dimParam";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * What the dimension means, by a name that ONNX defines, such as "DATA_BATCH".
+   *
+   * @generated from field: string denotation = 3;
+   */
+  denotation: string;
+};
+
+/**
+ * Describes the message onnx.TensorShapeProto.Dimension.
+ * Use `create(TensorShapeProto_DimensionSchema)` to create a new message.
+ */
+export const TensorShapeProto_DimensionSchema: GenMessage<TensorShapeProto_Dimension> = /*@__PURE__*/
+  messageDesc(file_onnx_onnx, 6, 0);
+
+/**
+ * A constant tensor.
+ *
+ * @generated from message onnx.TensorProto
+ */
+export type TensorProto = Message<"onnx.TensorProto"> & {
+  /**
+   * Shape of the tensor; empty for a scalar.
+   *
+   * @generated from field: repeated int64 dims = 1;
+   */
+  dims: bigint[];
+
+  /**
+   * Datatype of the elements, a value of DataType other than UNDEFINED.
+   *
+   * @generated from field: int32 data_type = 2;
+   */
+  dataType: number;
+
+  /**
+   * Part of the tensor that this message holds, if it is stored in chunks.
+   *
+   * @generated from field: onnx.TensorProto.Segment segment = 3;
+   */
+  segment?: TensorProto_Segment | undefined;
+
+  /**
+   * Elements of FLOAT and COMPLEX64.
+   *
+   * @generated from field: repeated float float_data = 4;
+   */
+  floatData: number[];
+
+  /**
+   * Elements of INT32, of the narrower integers and BOOL, and the bits of the floating-point numbers
+   * narrower than FLOAT.
+   *
+   * @generated from field: repeated int32 int32_data = 5;
+   */
+  int32Data: number[];
+
+  /**
+   * Elements of STRING, in UTF-8.
+   *
+   * @generated from field: repeated bytes string_data = 6;
+   */
+  stringData: Uint8Array[];
+
+  /**
+   * Elements of INT64.
+   *
+   * @generated from field: repeated int64 int64_data = 7;
+   */
+  int64Data: bigint[];
+
+  /**
+   * Name of the tensor.
+   *
+   * @generated from field: string name = 8;
+   */
+  name: string;
+
+  /**
+   * Description of the tensor, in Markdown.
+   *
+   * @generated from field: string doc_string = 12;
+   */
+  docString: string;
+
+  /**
+   * Elements of any datatype but STRING, row-major and little-endian.
+   *
+   * @generated from field: bytes raw_data = 9;
+   */
+  rawData: Uint8Array;
+
+  /**
+   * Where the elements are in another file: `location`, `offset`, `length`, `checksum`.
+   *
+   * @generated from field: repeated onnx.StringStringEntryProto external_data = 13;
+   */
+  externalData: StringStringEntryProto[];
+
+  /**
+   * Where the elements are.
+   *
+   * @generated from field: onnx.TensorProto.DataLocation data_location = 14;
+   */
+  dataLocation: TensorProto_DataLocation;
+
+  /**
+   * Elements of DOUBLE and COMPLEX128.
+   *
+   * @generated from field: repeated double double_data = 10;
+   */
+  doubleData: number[];
+
+  /**
+   * Elements of UINT32 and UINT64.
+   *
+   * @generated from field: repeated uint64 uint64_data = 11;
+   */
+  uint64Data: bigint[];
+
+  /**
+   * Metadata by name.
+   *
+   * @generated from field: repeated onnx.StringStringEntryProto metadata_props = 16;
+   */
+  metadataProps: StringStringEntryProto[];
+};
+
+/**
+ * Describes the message onnx.TensorProto.
+ * Use `create(TensorProtoSchema)` to create a new message.
+ */
+export const TensorProtoSchema: GenMessage<TensorProto> = /*@__PURE__*/
+  messageDesc(file_onnx_onnx, 7);
+
+/**
+ * Part of a tensor that is stored in chunks.
+ *
+ * @generated from message onnx.TensorProto.Segment
+ */
+export type TensorProto_Segment = Message<"onnx.TensorProto.Segment"> & {
+  /**
+   * Where the part starts.
+   *
+   * @generated from field: int64 begin = 1;
+   */
+  begin: bigint;
+
+  /**
+   * Where the part ends.
+   *
+   * @generated from field: int64 end = 2;
+   */
+  end: bigint;
+};
+
+/**
+ * Describes the message onnx.TensorProto.Segment.
+ * Use `create(TensorProto_SegmentSchema)` to create a new message.
+ */
+export const TensorProto_SegmentSchema: GenMessage<TensorProto_Segment> = /*@__PURE__*/
+  messageDesc(file_onnx_onnx, 7, 0);
+
+/**
+ * Datatype of the elements.
+ *
+ * @generated from enum onnx.TensorProto.DataType
+ */
+export const TensorProto_DataType = {
+  /**
+   * No datatype is given.
+   *
+   * @generated from enum value: UNDEFINED = 0;
+   */
+  UNDEFINED: 0,
+
+  /**
+   * IEEE 754 floating-point number of 4 bytes.
+   *
+   * @generated from enum value: FLOAT = 1;
+   */
+  FLOAT: 1,
+
+  /**
+   * Unsigned integer of 1 byte.
+   *
+   * @generated from enum value: UINT8 = 2;
+   */
+  UINT8: 2,
+
+  /**
+   * Signed integer of 1 byte.
+   *
+   * @generated from enum value: INT8 = 3;
+   */
+  INT8: 3,
+
+  /**
+   * Unsigned integer of 2 bytes.
+   *
+   * @generated from enum value: UINT16 = 4;
+   */
+  UINT16: 4,
+
+  /**
+   * Signed integer of 2 bytes.
+   *
+   * @generated from enum value: INT16 = 5;
+   */
+  INT16: 5,
+
+  /**
+   * Signed integer of 4 bytes.
+   *
+   * @generated from enum value: INT32 = 6;
+   */
+  INT32: 6,
+
+  /**
+   * Signed integer of 8 bytes.
+   *
+   * @generated from enum value: INT64 = 7;
+   */
+  INT64: 7,
+
+  /**
+   * Text.
+   *
+   * @generated from enum value: STRING = 8;
+   */
+  STRING: 8,
+
+  /**
+   * True or false, in 1 byte.
+   *
+   * @generated from enum value: BOOL = 9;
+   */
+  BOOL: 9,
+
+  /**
+   * IEEE 754 floating-point number of 2 bytes.
+   *
+   * @generated from enum value: FLOAT16 = 10;
+   */
+  FLOAT16: 10,
+
+  /**
+   * IEEE 754 floating-point number of 8 bytes.
+   *
+   * @generated from enum value: DOUBLE = 11;
+   */
+  DOUBLE: 11,
+
+  /**
+   * Unsigned integer of 4 bytes.
+   *
+   * @generated from enum value: UINT32 = 12;
+   */
+  UINT32: 12,
+
+  /**
+   * Unsigned integer of 8 bytes.
+   *
+   * @generated from enum value: UINT64 = 13;
+   */
+  UINT64: 13,
+
+  /**
+   * Complex number: two of FLOAT, the real part first.
+   *
+   * @generated from enum value: COMPLEX64 = 14;
+   */
+  COMPLEX64: 14,
+
+  /**
+   * Complex number: two of DOUBLE, the real part first.
+   *
+   * @generated from enum value: COMPLEX128 = 15;
+   */
+  COMPLEX128: 15,
+
+  /**
+   * Upper half of a FLOAT.
+   *
+   * @generated from enum value: BFLOAT16 = 16;
+   */
+  BFLOAT16: 16,
+
+  /**
+   * Floating-point number of 1 byte: 4 bits of exponent, 3 of mantissa; no infinities.
+   *
+   * @generated from enum value: FLOAT8E4M3FN = 17;
+   */
+  FLOAT8E4M3FN: 17,
+
+  /**
+   * As FLOAT8E4M3FN, without a negative zero.
+   *
+   * @generated from enum value: FLOAT8E4M3FNUZ = 18;
+   */
+  FLOAT8E4M3FNUZ: 18,
+
+  /**
+   * Floating-point number of 1 byte: 5 bits of exponent, 2 of mantissa; with infinities.
+   *
+   * @generated from enum value: FLOAT8E5M2 = 19;
+   */
+  FLOAT8E5M2: 19,
+
+  /**
+   * As FLOAT8E5M2, without infinities and a negative zero.
+   *
+   * @generated from enum value: FLOAT8E5M2FNUZ = 20;
+   */
+  FLOAT8E5M2FNUZ: 20,
+
+  /**
+   * Unsigned integer of 4 bits.
+   *
+   * @generated from enum value: UINT4 = 21;
+   */
+  UINT4: 21,
+
+  /**
+   * Signed integer of 4 bits.
+   *
+   * @generated from enum value: INT4 = 22;
+   */
+  INT4: 22,
+
+  /**
+   * Floating-point number of 4 bits: 2 bits of exponent, 1 of mantissa.
+   *
+   * @generated from enum value: FLOAT4E2M1 = 23;
+   */
+  FLOAT4E2M1: 23,
+
+  /**
+   * Power of two in 1 byte: 8 bits of exponent, no sign and no mantissa.
+   *
+   * @generated from enum value: FLOAT8E8M0 = 24;
+   */
+  FLOAT8E8M0: 24,
+
+  /**
+   * Unsigned integer of 2 bits.
+   *
+   * @generated from enum value: UINT2 = 25;
+   */
+  UINT2: 25,
+
+  /**
+   * Signed integer of 2 bits.
+   *
+   * @generated from enum value: INT2 = 26;
+   */
+  INT2: 26,
+} as const;
+
+/**
+ * Datatype of the elements.
+ *
+ * @generated from enum onnx.TensorProto.DataType
+ */
+export type TensorProto_DataType = (typeof TensorProto_DataType)[keyof typeof TensorProto_DataType] | UnknownEnum;
+
+/**
+ * Describes the enum onnx.TensorProto.DataType.
+ */
+export const TensorProto_DataTypeSchema: GenEnum<TensorProto_DataType> = /*@__PURE__*/
+  enumDesc(file_onnx_onnx, 7, 0);
+
+/**
+ * Where the elements are.
+ *
+ * @generated from enum onnx.TensorProto.DataLocation
+ */
+export const TensorProto_DataLocation = {
+  /**
+   * In this message: in `raw_data`, or in the field of their type.
+   *
+   * @generated from enum value: DEFAULT = 0;
+   */
+  DEFAULT: 0,
+
+  /**
+   * In another file, which `external_data` names.
+   *
+   * @generated from enum value: EXTERNAL = 1;
+   */
+  EXTERNAL: 1,
+} as const;
+
+/**
+ * Where the elements are.
+ *
+ * @generated from enum onnx.TensorProto.DataLocation
+ */
+export type TensorProto_DataLocation = (typeof TensorProto_DataLocation)[keyof typeof TensorProto_DataLocation] | UnknownEnum;
+
+/**
+ * Describes the enum onnx.TensorProto.DataLocation.
+ */
+export const TensorProto_DataLocationSchema: GenEnum<TensorProto_DataLocation> = /*@__PURE__*/
+  enumDesc(file_onnx_onnx, 7, 1);
+
+/**
+ * A constant sparse tensor.
+ *
+ * @generated from message onnx.SparseTensorProto
+ */
+export type SparseTensorProto = Message<"onnx.SparseTensorProto"> & {
+  /**
+   * Elements that are not zero, in one dimension; the tensor's name is that of the sparse tensor.
+   *
+   * @generated from field: onnx.TensorProto values = 1;
+   */
+  values?: TensorProto | undefined;
+
+  /**
+   * Places of those elements, INT64 in rising order: [NNZ] with row-major places, or [NNZ,rank].
+   *
+   * @generated from field: onnx.TensorProto indices = 2;
+   */
+  indices?: TensorProto | undefined;
+
+  /**
+   * Shape of the whole tensor.
+   *
+   * @generated from field: repeated int64 dims = 3;
+   */
+  dims: bigint[];
+};
+
+/**
+ * Describes the message onnx.SparseTensorProto.
+ * Use `create(SparseTensorProtoSchema)` to create a new message.
+ */
+export const SparseTensorProtoSchema: GenMessage<SparseTensorProto> = /*@__PURE__*/
+  messageDesc(file_onnx_onnx, 8);
+
+/**
+ * An operator that a model defines as a graph of others.
+ *
  * @generated from message onnx.FunctionProto
  */
 export type FunctionProto = Message<"onnx.FunctionProto"> & {
   /**
+   * Name of the operator.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * Names of the inputs.
+   *
    * @generated from field: repeated string input = 4;
    */
   input: string[];
 
   /**
+   * Names of the outputs.
+   *
    * @generated from field: repeated string output = 5;
    */
   output: string[];
 
   /**
+   * Names of the attributes without a default.
+   *
    * @generated from field: repeated string attribute = 6;
    */
   attribute: string[];
 
   /**
+   * Attributes with their defaults.
+   *
    * @generated from field: repeated onnx.AttributeProto attribute_proto = 11;
    */
   attributeProto: AttributeProto[];
 
   /**
+   * Nodes, in an order in which each comes after those whose outputs it uses.
+   *
    * @generated from field: repeated onnx.NodeProto node = 7;
    */
   node: NodeProto[];
 
   /**
+   * Description of the operator, in Markdown.
+   *
    * @generated from field: string doc_string = 8;
    */
   docString: string;
 
   /**
+   * Operator sets that the nodes use.
+   *
    * @generated from field: repeated onnx.OperatorSetIdProto opset_import = 9;
    */
   opsetImport: OperatorSetIdProto[];
 
   /**
+   * Domain of the operator.
+   *
    * @generated from field: string domain = 10;
    */
   domain: string;
 
   /**
+   * Which of several functions with one name this is.
+   *
    * @generated from field: string overload = 13;
    */
   overload: string;
 
   /**
+   * Types of values between the nodes, as far as they are known.
+   *
    * @generated from field: repeated onnx.ValueInfoProto value_info = 12;
    */
   valueInfo: ValueInfoProto[];
 
   /**
+   * Metadata by name.
+   *
    * @generated from field: repeated onnx.StringStringEntryProto metadata_props = 14;
    */
   metadataProps: StringStringEntryProto[];
@@ -1309,89 +1404,454 @@ export type FunctionProto = Message<"onnx.FunctionProto"> & {
  * Use `create(FunctionProtoSchema)` to create a new message.
  */
 export const FunctionProtoSchema: GenMessage<FunctionProto> = /*@__PURE__*/
+  messageDesc(file_onnx_onnx, 9);
+
+/**
+ * A version of a set of operators.
+ *
+ * @generated from message onnx.OperatorSetIdProto
+ */
+export type OperatorSetIdProto = Message<"onnx.OperatorSetIdProto"> & {
+  /**
+   * Domain of the operators; empty or "ai.onnx" for those of ONNX itself.
+   *
+   * @generated from field: string domain = 1;
+   */
+  domain: string;
+
+  /**
+   * Version of the set.
+   *
+   * @generated from field: int64 version = 2;
+   */
+  version: bigint;
+};
+
+/**
+ * Describes the message onnx.OperatorSetIdProto.
+ * Use `create(OperatorSetIdProtoSchema)` to create a new message.
+ */
+export const OperatorSetIdProtoSchema: GenMessage<OperatorSetIdProto> = /*@__PURE__*/
+  messageDesc(file_onnx_onnx, 10);
+
+/**
+ * A graph for training, and what to do with its outputs.
+ *
+ * @generated from message onnx.TrainingInfoProto
+ */
+export type TrainingInfoProto = Message<"onnx.TrainingInfoProto"> & {
+  /**
+   * Graph that gives the variables their first values.
+   *
+   * @generated from field: onnx.GraphProto initialization = 1;
+   */
+  initialization?: GraphProto | undefined;
+
+  /**
+   * Graph of one training step.
+   *
+   * @generated from field: onnx.GraphProto algorithm = 2;
+   */
+  algorithm?: GraphProto | undefined;
+
+  /**
+   * Variables that the outputs of `initialization` are assigned to, by variable.
+   *
+   * @generated from field: repeated onnx.StringStringEntryProto initialization_binding = 3;
+   */
+  initializationBinding: StringStringEntryProto[];
+
+  /**
+   * Variables that the outputs of `algorithm` are assigned to, by variable.
+   *
+   * @generated from field: repeated onnx.StringStringEntryProto update_binding = 4;
+   */
+  updateBinding: StringStringEntryProto[];
+};
+
+/**
+ * Describes the message onnx.TrainingInfoProto.
+ * Use `create(TrainingInfoProtoSchema)` to create a new message.
+ */
+export const TrainingInfoProtoSchema: GenMessage<TrainingInfoProto> = /*@__PURE__*/
+  messageDesc(file_onnx_onnx, 11);
+
+/**
+ * Quantization of one tensor.
+ *
+ * @generated from message onnx.TensorAnnotation
+ */
+export type TensorAnnotation = Message<"onnx.TensorAnnotation"> & {
+  /**
+   * Name of the tensor.
+   *
+   * @generated from field: string tensor_name = 1;
+   */
+  tensorName: string;
+
+  /**
+   * Names of the tensors that hold its parameters, by parameter: "SCALE_TENSOR", "ZERO_POINT_TENSOR".
+   *
+   * @generated from field: repeated onnx.StringStringEntryProto quant_parameter_tensor_names = 2;
+   */
+  quantParameterTensorNames: StringStringEntryProto[];
+};
+
+/**
+ * Describes the message onnx.TensorAnnotation.
+ * Use `create(TensorAnnotationSchema)` to create a new message.
+ */
+export const TensorAnnotationSchema: GenMessage<TensorAnnotation> = /*@__PURE__*/
+  messageDesc(file_onnx_onnx, 12);
+
+/**
+ * A set of devices that a model is laid out for.
+ *
+ * @generated from message onnx.DeviceConfigurationProto
+ */
+export type DeviceConfigurationProto = Message<"onnx.DeviceConfigurationProto"> & {
+  /**
+   * Name of the set.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Number of devices.
+   *
+   * @generated from field: int32 num_devices = 2;
+   */
+  numDevices: number;
+
+  /**
+   * Names of the devices, one for each, or none.
+   *
+   * @generated from field: repeated string device = 3;
+   */
+  device: string[];
+};
+
+/**
+ * Describes the message onnx.DeviceConfigurationProto.
+ * Use `create(DeviceConfigurationProtoSchema)` to create a new message.
+ */
+export const DeviceConfigurationProtoSchema: GenMessage<DeviceConfigurationProto> = /*@__PURE__*/
+  messageDesc(file_onnx_onnx, 13);
+
+/**
+ * How a node is laid out over a set of devices.
+ *
+ * @generated from message onnx.NodeDeviceConfigurationProto
+ */
+export type NodeDeviceConfigurationProto = Message<"onnx.NodeDeviceConfigurationProto"> & {
+  /**
+   * Name of the set, a DeviceConfigurationProto.
+   *
+   * @generated from field: string configuration_id = 1;
+   */
+  configurationId: string;
+
+  /**
+   * How its inputs and outputs are split.
+   *
+   * @generated from field: repeated onnx.ShardingSpecProto sharding_spec = 2;
+   */
+  shardingSpec: ShardingSpecProto[];
+
+  /**
+   * Stage of the pipeline that the node belongs to.
+   *
+   * @generated from field: int32 pipeline_stage = 3;
+   */
+  pipelineStage: number;
+};
+
+/**
+ * Describes the message onnx.NodeDeviceConfigurationProto.
+ * Use `create(NodeDeviceConfigurationProtoSchema)` to create a new message.
+ */
+export const NodeDeviceConfigurationProtoSchema: GenMessage<NodeDeviceConfigurationProto> = /*@__PURE__*/
+  messageDesc(file_onnx_onnx, 14);
+
+/**
+ * How a tensor is split over devices.
+ *
+ * @generated from message onnx.ShardingSpecProto
+ */
+export type ShardingSpecProto = Message<"onnx.ShardingSpecProto"> & {
+  /**
+   * Name of the input or output of the node.
+   *
+   * @generated from field: string tensor_name = 1;
+   */
+  tensorName: string;
+
+  /**
+   * Devices, by number; a negative number is a group of `index_to_device_group_map`.
+   *
+   * @generated from field: repeated int64 device = 2;
+   */
+  device: bigint[];
+
+  /**
+   * Groups of devices that hold the same part, by number.
+   *
+   * @generated from field: repeated onnx.IntIntListEntryProto index_to_device_group_map = 3;
+   */
+  indexToDeviceGroupMap: IntIntListEntryProto[];
+
+  /**
+   * Dimensions that are split; the others are whole everywhere.
+   *
+   * @generated from field: repeated onnx.ShardedDimProto sharded_dim = 4;
+   */
+  shardedDim: ShardedDimProto[];
+};
+
+/**
+ * Describes the message onnx.ShardingSpecProto.
+ * Use `create(ShardingSpecProtoSchema)` to create a new message.
+ */
+export const ShardingSpecProtoSchema: GenMessage<ShardingSpecProto> = /*@__PURE__*/
+  messageDesc(file_onnx_onnx, 15);
+
+/**
+ * How one dimension is split.
+ *
+ * @generated from message onnx.ShardedDimProto
+ */
+export type ShardedDimProto = Message<"onnx.ShardedDimProto"> & {
+  /**
+   * Number of the dimension; negative numbers count from the end.
+   *
+   * @generated from field: int64 axis = 1;
+   */
+  axis: bigint;
+
+  /**
+   * How it is split; several entries split a dimension that is the product of several.
+   *
+   * @generated from field: repeated onnx.SimpleShardedDimProto simple_sharding = 2;
+   */
+  simpleSharding: SimpleShardedDimProto[];
+};
+
+/**
+ * Describes the message onnx.ShardedDimProto.
+ * Use `create(ShardedDimProtoSchema)` to create a new message.
+ */
+export const ShardedDimProtoSchema: GenMessage<ShardedDimProto> = /*@__PURE__*/
+  messageDesc(file_onnx_onnx, 16);
+
+/**
+ * How a dimension, or one factor of it, is split evenly.
+ *
+ * @generated from message onnx.SimpleShardedDimProto
+ */
+export type SimpleShardedDimProto = Message<"onnx.SimpleShardedDimProto"> & {
+  /**
+   * Size of the dimension or factor.
+   *
+   * @generated from oneof onnx.SimpleShardedDimProto.dim
+   */
+  dim: {
+    /**
+     * Size in elements.
+     *
+     * @generated from field: int64 dim_value = 1;
+     */
+    value: bigint;
+    case: "dimValue";
+  } | {
+    /**
+     * Name of a size that is known only when the model runs.
+     *
+     * @generated from field: string dim_param = 2;
+     */
+    value: string;
+    case: "dimParam";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * Number of parts.
+   *
+   * @generated from field: int64 num_shards = 3;
+   */
+  numShards: bigint;
+};
+
+/**
+ * Describes the message onnx.SimpleShardedDimProto.
+ * Use `create(SimpleShardedDimProtoSchema)` to create a new message.
+ */
+export const SimpleShardedDimProtoSchema: GenMessage<SimpleShardedDimProto> = /*@__PURE__*/
+  messageDesc(file_onnx_onnx, 17);
+
+/**
+ * A key with a text.
+ *
+ * @generated from message onnx.StringStringEntryProto
+ */
+export type StringStringEntryProto = Message<"onnx.StringStringEntryProto"> & {
+  /**
+   * Key.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * Text.
+   *
+   * @generated from field: string value = 2;
+   */
+  value: string;
+};
+
+/**
+ * Describes the message onnx.StringStringEntryProto.
+ * Use `create(StringStringEntryProtoSchema)` to create a new message.
+ */
+export const StringStringEntryProtoSchema: GenMessage<StringStringEntryProto> = /*@__PURE__*/
+  messageDesc(file_onnx_onnx, 18);
+
+/**
+ * A key with a list of integers.
+ *
+ * @generated from message onnx.IntIntListEntryProto
+ */
+export type IntIntListEntryProto = Message<"onnx.IntIntListEntryProto"> & {
+  /**
+   * Key.
+   *
+   * @generated from field: int64 key = 1;
+   */
+  key: bigint;
+
+  /**
+   * Integers.
+   *
+   * @generated from field: repeated int64 value = 2;
+   */
+  value: bigint[];
+};
+
+/**
+ * Describes the message onnx.IntIntListEntryProto.
+ * Use `create(IntIntListEntryProtoSchema)` to create a new message.
+ */
+export const IntIntListEntryProtoSchema: GenMessage<IntIntListEntryProto> = /*@__PURE__*/
   messageDesc(file_onnx_onnx, 19);
 
 /**
+ * Versions of the file format.
+ *
  * @generated from enum onnx.Version
  */
 export const Version = {
   /**
+   * Before the first version.
+   *
    * @generated from enum value: _START_VERSION = 0;
    */
   _START_VERSION: 0,
 
   /**
-   * @generated from enum value: IR_VERSION_2017_10_10 = 0;
+   * First version that was published.
+   *
+   * @generated from enum value: IR_VERSION_2017_10_10 = 1;
    */
-  IR_VERSION_2017_10_10: 0,
+  IR_VERSION_2017_10_10: 1,
 
   /**
-   * @generated from enum value: IR_VERSION_2017_10_30 = 0;
+   * Adds the type to attributes.
+   *
+   * @generated from enum value: IR_VERSION_2017_10_30 = 2;
    */
-  IR_VERSION_2017_10_30: 0,
+  IR_VERSION_2017_10_30: 2,
 
   /**
-   * @generated from enum value: IR_VERSION_2017_11_3 = 0;
+   * Adds operator sets, and the version of the format to the model.
+   *
+   * @generated from enum value: IR_VERSION_2017_11_3 = 3;
    */
-  IR_VERSION_2017_11_3: 0,
+  IR_VERSION_2017_11_3: 3,
 
   /**
-   * @generated from enum value: IR_VERSION_2019_1_22 = 0;
+   * Frees initializers from being inputs as well.
+   *
+   * @generated from enum value: IR_VERSION_2019_1_22 = 4;
    */
-  IR_VERSION_2019_1_22: 0,
+  IR_VERSION_2019_1_22: 4,
 
   /**
-   * @generated from enum value: IR_VERSION_2019_3_18 = 0;
+   * Adds sparse tensors, and quantization annotations.
+   *
+   * @generated from enum value: IR_VERSION_2019_3_18 = 5;
    */
-  IR_VERSION_2019_3_18: 0,
+  IR_VERSION_2019_3_18: 5,
 
   /**
-   * @generated from enum value: IR_VERSION_2019_9_19 = 0;
+   * Adds sequences, maps and constant sparse tensors to the types of attributes and values.
+   *
+   * @generated from enum value: IR_VERSION_2019_9_19 = 6;
    */
-  IR_VERSION_2019_9_19: 0,
+  IR_VERSION_2019_9_19: 6,
 
   /**
-   * @generated from enum value: IR_VERSION_2020_5_8 = 0;
+   * Adds training, and text attributes in functions.
+   *
+   * @generated from enum value: IR_VERSION_2020_5_8 = 7;
    */
-  IR_VERSION_2020_5_8: 0,
+  IR_VERSION_2020_5_8: 7,
 
   /**
-   * @generated from enum value: IR_VERSION_2021_7_30 = 0;
+   * Adds functions of the model's own, and optional values.
+   *
+   * @generated from enum value: IR_VERSION_2021_7_30 = 8;
    */
-  IR_VERSION_2021_7_30: 0,
+  IR_VERSION_2021_7_30: 8,
 
   /**
-   * @generated from enum value: IR_VERSION_2023_5_5 = 0;
+   * Adds attributes with defaults to functions, and floating-point numbers of 8 bits.
+   *
+   * @generated from enum value: IR_VERSION_2023_5_5 = 9;
    */
-  IR_VERSION_2023_5_5: 0,
+  IR_VERSION_2023_5_5: 9,
 
   /**
-   * @generated from enum value: IR_VERSION_2024_3_25 = 0;
+   * Adds integers of 4 bits, overloads of functions, and metadata to graphs and nodes.
+   *
+   * @generated from enum value: IR_VERSION_2024_3_25 = 10;
    */
-  IR_VERSION_2024_3_25: 0,
+  IR_VERSION_2024_3_25: 10,
 
   /**
-   * @generated from enum value: IR_VERSION_2025_05_12 = 0;
+   * Adds floating-point numbers of 4 bits, and layout over devices.
+   *
+   * @generated from enum value: IR_VERSION_2025_05_12 = 11;
    */
-  IR_VERSION_2025_05_12: 0,
+  IR_VERSION_2025_05_12: 11,
 
   /**
-   * @generated from enum value: IR_VERSION_2025_08_26 = 0;
+   * Adds FLOAT8E8M0.
+   *
+   * @generated from enum value: IR_VERSION_2025_08_26 = 12;
    */
-  IR_VERSION_2025_08_26: 0,
+  IR_VERSION_2025_08_26: 12,
 
   /**
-   * @generated from enum value: IR_VERSION_2025_11_06 = 0;
+   * Adds integers of 2 bits.
+   *
+   * @generated from enum value: IR_VERSION_2025_11_06 = 13;
    */
-  IR_VERSION_2025_11_06: 0,
-
-  /**
-   * @generated from enum value: IR_VERSION = 0;
-   */
-  IR_VERSION: 0,
+  IR_VERSION_2025_11_06: 13,
 } as const;
 
 /**
+ * Versions of the file format.
+ *
  * @generated from enum onnx.Version
  */
 export type Version = (typeof Version)[keyof typeof Version] | UnknownEnum;
@@ -1403,21 +1863,29 @@ export const VersionSchema: GenEnum<Version> = /*@__PURE__*/
   enumDesc(file_onnx_onnx, 0);
 
 /**
+ * Whether an operator can still change.
+ *
  * @generated from enum onnx.OperatorStatus
  */
 export const OperatorStatus = {
   /**
+   * The operator can still change.
+   *
    * @generated from enum value: EXPERIMENTAL = 0;
    */
   EXPERIMENTAL: 0,
 
   /**
+   * The operator changes only with a new version.
+   *
    * @generated from enum value: STABLE = 1;
    */
   STABLE: 1,
 } as const;
 
 /**
+ * Whether an operator can still change.
+ *
  * @generated from enum onnx.OperatorStatus
  */
 export type OperatorStatus = (typeof OperatorStatus)[keyof typeof OperatorStatus] | UnknownEnum;

@@ -80,9 +80,9 @@ function inlineData({ datatype }: DeclaredInput, text: string): unknown {
 
 function jsonValue(declared: DeclaredInput, data: unknown): InputValue {
   const nested = nestedShape(data);
-  // A text is BYTES of any rank; only arrays tell a shape.
-  const shape = nested.length === 1 ? flatShape(declared, nested[0]!) : withBatch(declared, nested);
-  return { kind: "json", data: nested.length === 0 && shape.length > 0 ? [data] : data, shape };
+  if (nested.length === 1) return { kind: "json", data, shape: flatShape(declared, nested[0]!) };
+  const shape = withBatch(declared, nested);
+  return { kind: "json", data: shape.length > nested.length ? [data] : data, shape };
 }
 
 /** Shape of nested arrays, as the first of each level tell it. */

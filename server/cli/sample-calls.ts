@@ -45,9 +45,9 @@ const contentsFields: Readonly<Record<TensorSpec["datatype"], string | undefined
   BYTES: "bytes_contents",
 };
 
-/** Whether a sample of the model's inputs is short enough to be read. */
-export function hasShortSample({ inputs }: SampleModel): boolean {
-  return samplesOf(inputs).every(isWritten);
+/** Elements of a sample call. */
+export function sampleSize({ inputs }: SampleModel): number {
+  return samplesOf(inputs).reduce((sum, { count }) => sum + count, 0);
 }
 
 /**

@@ -137,7 +137,7 @@ async function serve(argv: readonly string[], program: Program): Promise<number>
     run: async () => void (await Promise.all(wires.map((wire) => wire.drain()))),
   });
   lifecycle.onDrain({ name: "models", run: () => predictor.close() });
-  const disconnect = connectProcess(lifecycle, events);
+  const disconnect = connectProcess(lifecycle, events, () => performance.now());
 
   const started = loadModels(predictor, values, log).then((exitCode) => {
     if (exitCode !== undefined) return exitCode;

@@ -1,7 +1,7 @@
 import { styleText } from "node:util";
 import { type IndexRow, servingModel } from "../predictor/repository/repository.ts";
 import { portsText } from "./ports-text.ts";
-import { hasShortSample, sampleCalls } from "./sample-calls.ts";
+import { type SampleModel, sampleCalls, sampleSize } from "./sample-calls.ts";
 import { textTable } from "./text-layout.ts";
 
 /** What the start-up screen shows. */
@@ -35,7 +35,7 @@ export function startScreen(options: StartScreenOptions): string {
   const callable = rows
     .flatMap(({ state }) => servingModel(state) ?? [])
     .map(({ name, signature }) => ({ name, inputs: signature.inputs }));
-  const example = callable.find(hasShortSample) ?? callable[0];
+  const example = callable.toSorted(bySampleSize)[0];
   const calls = example && sampleCalls(example, url);
   if (calls) {
     const { grpcurl, curl, typescript } = calls;
@@ -65,4 +65,13 @@ function modelLines(rows: readonly IndexRow[], bold: (text: string) => string): 
     lines.push("", textTable([["FAILED", "VERSION", "WHY"].map(bold), ...rest], "  "));
   }
   return lines;
+}
+
+/** Short calls first; one of a single number shows too little to be the first. */
+function bySampleSize(a: SampleModel, b: SampleModel): number {
+  const rank = (model: SampleModel): number => {
+    const size = sampleSize(model);
+    return size > 1 ? size : Number.MAX_SAFE_INTEGER;
+  };
+  return rank(a) - rank(b);
 }

@@ -1,36 +1,49 @@
-import { Writable } from "node:stream";
 import { destination, type Logger, pino } from "pino";
 import { logLine } from "./log-line.ts";
 
-/** How entries look: JSON lines for collectors, or text for people. */
+/** Least severe entries that are logged. */
+export type LogLevel = "trace" | "debug" | "info" | "warn" | "error";
+
+/** How entries look: JSON lines for collectors, or text for people; `auto` is text on a terminal. */
 export type LogFormat = "auto" | "text" | "json";
 
-/** Keys whose values never reach a log, at the top of an entry and one level down. */
-const secretKeys = ["authorization", "cookie", "password", "token", "apiKey", "secret"];
+/** Where entries go. */
+export interface LogStream {
+  write(text: string): unknown;
+  readonly isTTY?: boolean;
+}
 
-/** Makes the program's log, which goes to stderr. */
-export function createLogger(
-  level: "trace" | "debug" | "info" | "warn" | "error",
-  format: LogFormat,
-): Logger {
-  const text = format === "text" || (format === "auto" && process.stderr.isTTY);
+/** Keys whose values never reach a log: at the top of an entry, and one and two levels down. */
+const secretKeys = [
+  "authorization",
+  "Authorization",
+  "cookie",
+  "password",
+  "token",
+  "apiKey",
+  "secret",
+];
+
+/**
+ * Makes a log.
+ *
+ * @param stream - stderr without it
+ */
+export function createLogger(level: LogLevel, format: LogFormat, stream?: LogStream): Logger {
+  const target = stream ?? process.stderr;
+  const asText = format === "text" || (format === "auto" && target.isTTY === true);
+  const color = target.isTTY === true && !process.env.NO_COLOR;
   const options = {
     level,
     base: null,
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
     formatters: { level: (label: string) => ({ level: label }) },
-    redact: secretKeys.flatMap((key) => [key, `*.${key}`]),
+    redact: secretKeys.flatMap((key) => [key, `*.${key}`, `*.*.${key}`]),
   };
-  return text ? pino(options, textStream()) : pino(options, destination({ dest: 2, sync: true }));
-}
-
-function textStream(): Writable {
-  return new Writable({
-    write(chunk: Buffer, _encoding, done) {
-      process.stderr.write(
-        logLine(chunk.toString(), process.stderr.isTTY && !process.env.NO_COLOR),
-        done,
-      );
-    },
-  });
+  if (asText) {
+    return pino(options, { write: (json: string) => void target.write(logLine(json, color)) });
+  }
+  return stream === undefined
+    ? pino(options, destination({ dest: 2, sync: true }))
+    : pino(options, { write: (json: string) => void stream.write(json) });
 }

@@ -7,47 +7,62 @@ import {
 } from "@connectrpc/connect";
 import { ErrorInfoSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { fromUnknown } from "../errors/from-unknown.ts";
-import { errorDomain, type TensorwireError } from "../errors/tensorwire-error.ts";
+import { errorDomain, TensorwireError } from "../errors/tensorwire-error.ts";
+import { PeerGoneError } from "../wire/request-signal.ts";
+import { abortedCall, messagesUntilAborted, untilAborted } from "./until-aborted.ts";
 
 /** Told of failures that are ours: whatever was thrown that is no answer to the caller. */
 export type InternalErrorListener = (error: TensorwireError, method: string) => void;
 
 /**
  * Answers what services throw: a {@link TensorwireError} with its code and message, and
- * google.rpc.ErrorInfo (and RetryInfo where a time to retry is known) as details.
+ * google.rpc.ErrorInfo (and RetryInfo where a time to retry is known) as details. A call whose
+ * deadline passes, or whose caller leaves, ends there and then, whatever the service does.
  */
 export function createErrorInterceptor(onInternalError: InternalErrorListener): Interceptor {
   return (next) => async (request) => {
-    const method = `${request.service.typeName}/${request.method.name}`;
+    const { signal } = request;
+    const failed = (thrown: unknown): ConnectError =>
+      convert(
+        thrown,
+        signal,
+        `${request.service.typeName}/${request.method.name}`,
+        onInternalError,
+      );
     let response: UnaryResponse | StreamResponse;
     try {
-      response = await next(request);
+      response = await untilAborted(next(request), signal);
     } catch (thrown) {
-      throw convert(thrown, method, onInternalError);
+      throw failed(thrown);
     }
     if (!response.stream) return response;
-    return { ...response, message: guarded(response.message, method, onInternalError) };
+    return { ...response, message: converted(response.message, signal, failed) };
   };
 }
 
-async function* guarded<T>(
+async function* converted<T>(
   messages: AsyncIterable<T>,
-  method: string,
-  onInternalError: InternalErrorListener,
+  signal: AbortSignal,
+  failed: (thrown: unknown) => ConnectError,
 ): AsyncIterable<T> {
   try {
-    yield* messages;
+    yield* messagesUntilAborted(messages, signal);
   } catch (thrown) {
-    throw convert(thrown, method, onInternalError);
+    throw failed(thrown);
   }
 }
 
 function convert(
   thrown: unknown,
+  signal: AbortSignal,
   method: string,
   onInternalError: InternalErrorListener,
 ): ConnectError {
   if (thrown instanceof ConnectError) return thrown;
+  // The caller is gone, or the service threw on what the signal says: no failure of ours.
+  if (thrown instanceof PeerGoneError || (signal.aborted && !(thrown instanceof TensorwireError))) {
+    return toConnectError(abortedCall(signal));
+  }
   const error = fromUnknown(thrown);
   if (error.reason === "INTERNAL") onInternalError(error, method);
   return toConnectError(error);

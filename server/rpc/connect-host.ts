@@ -1,9 +1,11 @@
 import { type ConnectRouter, createConnectRouter, type Interceptor } from "@connectrpc/connect";
 import type { UniversalHandlerFn } from "@connectrpc/connect/protocol";
-import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import { TensorwireError } from "../errors/tensorwire-error.ts";
 import { createErrorInterceptor } from "./connect-errors.ts";
+import { messageCompressions } from "./message-compression.ts";
 import { refusedRpc } from "./refused-rpc.ts";
+import { RequestGuard } from "./request-guard.ts";
+import { boundTimeout } from "./request-timeout.ts";
 
 /** Largest message that Connect can be told of: answers of this size and above would be compressed. */
 const neverCompressBytes = 0xffffffff;
@@ -14,7 +16,7 @@ export interface ConnectHostOptions {
   readonly routes: (router: ConnectRouter) => void;
   /** Largest request message, in bytes. */
   readonly maxMessageBytes: number;
-  /** Longest deadline that a caller may ask for, in ms. */
+  /** Longest deadline that a caller gets, in ms: a longer one is cut to it. */
   readonly maxTimeoutMs: number;
   /** Interceptors of all calls, outermost first; errors are converted inside of them. */
   readonly interceptors: readonly Interceptor[];
@@ -27,28 +29,29 @@ export interface ConnectHostOptions {
 /** Hosts Connect services: gRPC, gRPC-Web and Connect on the paths of the services' methods. */
 export function createConnectHost(options: ConnectHostOptions): UniversalHandlerFn {
   const router = createConnectRouter({
-    acceptCompression: [compressionGzip, compressionBrotli],
+    acceptCompression: messageCompressions(options.maxMessageBytes),
     // Tensors hardly shrink, and compressing them costs more than sending them.
     compressMinBytes: neverCompressBytes,
     readMaxBytes: options.maxMessageBytes,
-    maxTimeoutMs: options.maxTimeoutMs,
     interceptors: [...options.interceptors, createErrorInterceptor(options.onInternalError)],
   });
   options.routes(router);
-  const handlers = new Map<
-    string,
-    UniversalHandlerFn & { readonly allowedMethods: readonly string[] }
-  >();
+  const handlers = new Map<string, UniversalHandlerFn>();
   for (const handler of router.handlers) handlers.set(handler.requestPath, handler);
 
-  return (request) => {
+  return async (request) => {
     const path = pathOf(request.url);
     const handler = handlers.get(path);
     if (!handler) {
-      const refused = refusedRpc(request.header, unknownMethod(path));
-      return refused ? Promise.resolve(refused) : options.fallback(request);
+      return refusedRpc(request.header, unknownMethod(path)) ?? options.fallback(request);
     }
-    return handler(request);
+    const timeoutMs = boundTimeout(request.header, options.maxTimeoutMs);
+    const guard = new RequestGuard(request, options.maxMessageBytes, timeoutMs);
+    try {
+      return await handler({ ...request, body: guard });
+    } finally {
+      guard.release();
+    }
   };
 }
 

@@ -1,49 +1,101 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createContextValues } from "@connectrpc/connect";
 import type { UniversalHandlerFn, UniversalServerResponse } from "@connectrpc/connect/protocol";
+import { drained } from "./drained.ts";
 import { type Peer, peerKey } from "./peer.ts";
+import { RequestBody } from "./request-body.ts";
 import { PeerGoneError } from "./request-signal.ts";
 
-/** Answers one HTTP/1.1 request through a universal handler. Never rejects. */
+/** What is still read of the body of a request that is answered before the connection is cut. */
+const lingerBytes = 8 * 1024 * 1024;
+const lingerMs = 5_000;
+
+/**
+ * Answers one HTTP/1.1 request through a universal handler. Never rejects.
+ *
+ * @param url - of the request, absolute
+ */
 export async function answerHttp1(
   request: IncomingMessage,
   response: ServerResponse,
   peer: Peer,
-  origin: string,
+  url: string,
   handler: UniversalHandlerFn,
   onError: (error: Error) => void,
 ): Promise<void> {
   const abort = new AbortController();
+  const body = new RequestBody({ stream: request, isCutShort: () => !request.complete });
+  let bodyOfAnswer: AsyncIterator<Uint8Array> | undefined;
+  // Both error when the socket breaks; the response's 'close' follows in every case.
   request.on("error", onSocketError);
   response.on("error", onSocketError);
   response.once("close", () => {
-    if (!response.writableFinished) abort.abort(new PeerGoneError());
+    if (response.writableFinished) return;
+    abort.abort(new PeerGoneError());
+    leave(bodyOfAnswer);
   });
   try {
     const answer = await handler({
       httpVersion: request.httpVersion,
       method: request.method ?? "GET",
-      url: origin + (request.url ?? "/"),
+      url,
       header: toHeaders(request.rawHeaders),
-      body: request as AsyncIterable<Uint8Array>,
+      body,
       signal: abort.signal,
       contextValues: createContextValues().set(peerKey, peer),
     });
-    await writeResponse(request, response, answer);
+    bodyOfAnswer = answer.body?.[Symbol.asyncIterator]();
+    if (response.destroyed) leave(bodyOfAnswer);
+    else await writeResponse(request, response, answer, bodyOfAnswer);
   } catch (error) {
-    if (response.destroyed || abort.signal.aborted) return;
+    if (abort.signal.aborted) return;
     onError(error instanceof Error ? error : new Error(String(error)));
+    leave(bodyOfAnswer);
     if (response.headersSent) response.destroy();
     else response.writeHead(500, { "content-length": 0 }).end();
+  } finally {
+    leave(body);
+    dropRest(request);
   }
 }
 
-function onSocketError(): void {}
+function onSocketError(): void {
+  // See 'close'.
+}
+
+/** Tells an iterator that nobody reads on; what it does then is its own affair. */
+function leave(iterator: AsyncIterator<Uint8Array> | undefined): void {
+  iterator?.return?.().catch(() => {});
+}
+
+/**
+ * Reads and drops what is left of a request that is answered. To close at once would make the kernel
+ * reset the connection, and the peer could lose the answer (RFC 9112, section 9.6).
+ */
+function dropRest(request: IncomingMessage): void {
+  if (request.complete || request.destroyed) {
+    request.resume();
+    return;
+  }
+  const { socket } = request;
+  const cut = (): void => void socket.destroy();
+  const timer = setTimeout(cut, lingerMs);
+  const stop = (): void => clearTimeout(timer);
+  let dropped = 0;
+  request.on("data", (chunk: Uint8Array) => {
+    dropped += chunk.byteLength;
+    if (dropped > lingerBytes) cut();
+  });
+  request.once("end", stop);
+  socket.once("close", stop);
+  request.resume();
+}
 
 function toHeaders(raw: readonly string[]): Headers {
   const headers = new Headers();
-  for (let index = 0; index + 1 < raw.length; index += 2)
+  for (let index = 0; index + 1 < raw.length; index += 2) {
     headers.append(raw[index]!, raw[index + 1]!);
+  }
   return headers;
 }
 
@@ -51,34 +103,24 @@ async function writeResponse(
   request: IncomingMessage,
   response: ServerResponse,
   answer: UniversalServerResponse,
+  body: AsyncIterator<Uint8Array> | undefined,
 ): Promise<void> {
-  answer.header?.forEach((value, name) => {
-    response.setHeader(name, value);
-  });
-  // A body that nobody reads would keep the connection from its next request.
-  if (!request.complete) response.setHeader("connection", "close");
   response.statusCode = answer.status;
-  const iterator = answer.body?.[Symbol.asyncIterator]();
-  if (!iterator || request.method === "HEAD") {
-    await iterator?.return?.();
-    if (
-      !response.hasHeader("content-length") &&
-      request.method !== "HEAD" &&
-      answer.status !== 204
-    ) {
-      response.setHeader("content-length", 0);
-    }
+  if (!body || request.method === "HEAD") {
+    leave(body);
+    writeHeaders(response, answer.header);
+    const bodyless = request.method === "HEAD" || answer.status === 204 || answer.status === 304;
+    if (!bodyless && !response.hasHeader("content-length")) response.setHeader("content-length", 0);
     response.end();
     return;
   }
-  let next = await iterator.next();
+  // Connect lets a handler set headers until its first message.
+  let next = await body.next();
+  writeHeaders(response, answer.header);
   while (!next.done) {
-    if (response.destroyed) {
-      await iterator.return?.();
-      return;
-    }
     if (!response.write(next.value)) await drained(response);
-    next = await iterator.next();
+    if (response.destroyed) return;
+    next = await body.next();
   }
   if (answer.trailer) {
     const trailers: [string, string][] = [];
@@ -90,18 +132,9 @@ async function writeResponse(
   response.end();
 }
 
-function drained(response: ServerResponse): Promise<void> {
-  return new Promise((resolve) => {
-    if (response.destroyed) {
-      resolve();
-      return;
-    }
-    const done = (): void => {
-      response.off("drain", done);
-      response.off("close", done);
-      resolve();
-    };
-    response.on("drain", done);
-    response.on("close", done);
+function writeHeaders(response: ServerResponse, header: Headers | undefined): void {
+  header?.forEach((value, name) => {
+    if (name === "set-cookie") response.setHeader(name, header.getSetCookie());
+    else response.setHeader(name, value);
   });
 }

@@ -2,56 +2,114 @@ import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from
 import { constants } from "node:http2";
 import { createContextValues } from "@connectrpc/connect";
 import type { UniversalHandlerFn, UniversalServerResponse } from "@connectrpc/connect/protocol";
+import { drained } from "./drained.ts";
 import { type Peer, peerKey } from "./peer.ts";
+import { RequestBody } from "./request-body.ts";
 import { PeerGoneError } from "./request-signal.ts";
 
 const noBody: AsyncIterable<Uint8Array> = { async *[Symbol.asyncIterator]() {} };
 
-/** Answers one HTTP/2 request through a universal handler. Never rejects. */
+/** Fields that speak of an HTTP/1.1 connection and must not be sent (RFC 9113, section 8.2.2). */
+const connectionFields = new Set([
+  "connection",
+  "keep-alive",
+  "proxy-connection",
+  "transfer-encoding",
+  "upgrade",
+]);
+
+/**
+ * Answers one HTTP/2 request through a universal handler. Never rejects.
+ *
+ * @param url - of the request, absolute
+ */
 export async function answerHttp2(
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
   endStream: boolean,
   peer: Peer,
-  origin: string,
+  url: string,
   handler: UniversalHandlerFn,
   onError: (error: Error) => void,
 ): Promise<void> {
   const abort = new AbortController();
+  const body = endStream
+    ? undefined
+    : new RequestBody({
+        stream,
+        // Node ends the readable side of a stream that is reset, as if its request were whole.
+        isCutShort: () => stream.aborted || stream.rstCode !== constants.NGHTTP2_NO_ERROR,
+      });
+  let bodyOfAnswer: AsyncIterator<Uint8Array> | undefined;
   // A reset stream errors; 'close' follows in every case, and what is to be done is done there.
   stream.on("error", onStreamError);
   stream.once("close", () => {
-    if (stream.rstCode !== constants.NGHTTP2_NO_ERROR || !stream.writableFinished) {
-      abort.abort(new PeerGoneError());
-    }
+    if (stream.rstCode === constants.NGHTTP2_NO_ERROR && stream.writableFinished) return;
+    abort.abort(new PeerGoneError());
+    leave(bodyOfAnswer);
   });
   try {
+    const method = headers[":method"] ?? "GET";
     const response = await handler({
       httpVersion: "2.0",
-      method: headers[":method"] ?? "GET",
-      url: origin + (headers[":path"] ?? "/"),
+      method,
+      url,
       header: toHeaders(headers),
-      body: endStream ? noBody : (stream as AsyncIterable<Uint8Array>),
+      body: body ?? noBody,
       signal: abort.signal,
       contextValues: createContextValues().set(peerKey, peer),
     });
-    await writeResponse(stream, response);
-  } catch (error) {
-    if (stream.destroyed || abort.signal.aborted) return;
-    onError(error instanceof Error ? error : new Error(String(error)));
-    if (!stream.headersSent) stream.respond({ ":status": 500 }, { endStream: true });
-    else stream.close(constants.NGHTTP2_INTERNAL_ERROR);
-  } finally {
-    // Nobody reads what is left of the body of a request that is answered: stop the peer sending it.
-    if (!stream.destroyed && !stream.readableEnded) {
-      if (stream.writableFinished) stream.close(constants.NGHTTP2_NO_ERROR);
-      else stream.once("finish", () => stream.close(constants.NGHTTP2_NO_ERROR));
-      stream.resume();
+    bodyOfAnswer = response.body?.[Symbol.asyncIterator]();
+    if (stream.destroyed || stream.closed) {
+      leave(bodyOfAnswer);
+      return;
     }
+    if (!bodyOfAnswer || method === "HEAD") {
+      leave(bodyOfAnswer);
+      writeWithoutBody(stream, response);
+    } else {
+      await writeWithBody(stream, response, bodyOfAnswer);
+    }
+  } catch (error) {
+    if (abort.signal.aborted) return;
+    onError(error instanceof Error ? error : new Error(String(error)));
+    leave(bodyOfAnswer);
+    answerFailure(stream);
+  } finally {
+    leave(body);
+    if (body) refuseRest(stream);
   }
 }
 
-function onStreamError(): void {}
+function onStreamError(): void {
+  // See 'close'.
+}
+
+/** Tells an iterator that nobody reads on; what it does then is its own affair. */
+function leave(iterator: AsyncIterator<Uint8Array> | undefined): void {
+  iterator?.return?.().catch(() => {});
+}
+
+function answerFailure(stream: ServerHttp2Stream): void {
+  if (stream.destroyed || stream.closed) return;
+  if (stream.headersSent) stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+  else stream.respond({ ":status": 500 }, { endStream: true });
+}
+
+/**
+ * Stops a peer that still sends the body of a request that is answered, after the answer has gone out
+ * (RFC 9113, section 8.1).
+ */
+function refuseRest(stream: ServerHttp2Stream): void {
+  if (stream.destroyed || stream.readableEnded) return;
+  // What has come already is dropped, so that its end, if it is near, is seen.
+  stream.resume();
+  const close = (): void => {
+    if (!stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
+  };
+  if (stream.writableFinished) setImmediate(close);
+  else stream.once("finish", () => setImmediate(close));
+}
 
 function toHeaders(fields: IncomingHttpHeaders): Headers {
   const headers = new Headers();
@@ -64,78 +122,67 @@ function toHeaders(fields: IncomingHttpHeaders): Headers {
   return headers;
 }
 
-async function writeResponse(
-  stream: ServerHttp2Stream,
-  response: UniversalServerResponse,
-): Promise<void> {
-  if (stream.destroyed) {
-    await discard(response);
-    return;
-  }
+function writeWithoutBody(stream: ServerHttp2Stream, response: UniversalServerResponse): void {
   const headers = fromHeaders(response.header);
   headers[":status"] = response.status;
-  const trailer = response.trailer;
-  if (!response.body) {
-    if (!trailer || isEmpty(trailer)) {
-      stream.respond(headers, { endStream: true });
-      return;
-    }
-    // Trailers without a body go out as headers: gRPC's Trailers-Only form.
-    stream.respond(headers, { waitForTrailers: true });
-    stream.once("wantTrailers", () => stream.sendTrailers(fromHeaders(trailer)));
-    stream.end();
+  const { trailer } = response;
+  if (trailer === undefined || trailer.keys().next().done) {
+    stream.respond(headers, { endStream: true });
     return;
   }
-  const iterator = response.body[Symbol.asyncIterator]();
-  const first = await iterator.next();
-  // Trailers are complete only when the body has ended, so they are read when they are wanted.
+  stream.respond(headers, { waitForTrailers: true });
+  stream.once("wantTrailers", () => sendTrailers(stream, trailer));
+  stream.end();
+}
+
+async function writeWithBody(
+  stream: ServerHttp2Stream,
+  response: UniversalServerResponse,
+  body: AsyncIterator<Uint8Array>,
+): Promise<void> {
+  // Connect lets a handler set headers until its first message.
+  let next = await body.next();
+  if (stream.destroyed || stream.closed) return;
+  const { trailer } = response;
+  const headers = fromHeaders(response.header);
+  headers[":status"] = response.status;
+  if (next.done && trailer && isGrpc(headers) && trailer.get("grpc-status") !== "0") {
+    // Trailers-Only: an error without a message before it is one header block.
+    stream.respond(Object.assign(headers, fromHeaders(trailer)), { endStream: true });
+    return;
+  }
   stream.respond(headers, { waitForTrailers: trailer !== undefined });
   if (trailer) {
-    stream.once("wantTrailers", () => {
-      if (!stream.destroyed) stream.sendTrailers(fromHeaders(trailer));
-    });
+    // Trailers are complete only when the body has ended, so they are read when they are wanted.
+    stream.once("wantTrailers", () => sendTrailers(stream, trailer));
   }
-  let next = first;
   while (!next.done) {
-    if (stream.destroyed) {
-      await iterator.return?.();
-      return;
-    }
-    const more = stream.write(next.value);
-    if (!more) await drained(stream);
-    next = await iterator.next();
+    const flushed = stream.write(next.value);
+    if (!flushed) await drained(stream);
+    if (stream.destroyed || stream.closed) return;
+    next = await body.next();
   }
   stream.end();
 }
 
-async function discard(response: UniversalServerResponse): Promise<void> {
-  await response.body?.[Symbol.asyncIterator]().return?.();
+function isGrpc(headers: OutgoingHttpHeaders): boolean {
+  const type = headers["content-type"];
+  return (
+    typeof type === "string" &&
+    type.startsWith("application/grpc") &&
+    !type.startsWith("application/grpc-web")
+  );
 }
 
-function drained(stream: ServerHttp2Stream): Promise<void> {
-  return new Promise((resolve) => {
-    if (stream.destroyed) {
-      resolve();
-      return;
-    }
-    const done = (): void => {
-      stream.off("drain", done);
-      stream.off("close", done);
-      resolve();
-    };
-    stream.on("drain", done);
-    stream.on("close", done);
-  });
+function sendTrailers(stream: ServerHttp2Stream, trailer: Headers): void {
+  if (!stream.destroyed && !stream.closed) stream.sendTrailers(fromHeaders(trailer));
 }
 
 function fromHeaders(headers: Headers | undefined): OutgoingHttpHeaders {
   const fields: OutgoingHttpHeaders = {};
   headers?.forEach((value, name) => {
-    fields[name] = value;
+    if (name === "set-cookie") fields[name] = headers.getSetCookie();
+    else if (!connectionFields.has(name)) fields[name] = value;
   });
   return fields;
-}
-
-function isEmpty(headers: Headers): boolean {
-  return headers.keys().next().done === true;
 }

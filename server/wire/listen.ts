@@ -1,5 +1,8 @@
-import { lstat, unlink } from "node:fs/promises";
-import { createServer as createHttp1Server, type Server as Http1Server } from "node:http";
+import {
+  createServer as createHttp1Server,
+  type Server as Http1Server,
+  type IncomingMessage,
+} from "node:http";
 import {
   constants,
   createServer as createHttp2Server,
@@ -8,24 +11,27 @@ import {
 } from "node:http2";
 import {
   type AddressInfo,
-  connect,
   createServer as createNetServer,
   type Server,
   type Socket,
 } from "node:net";
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
-import { messageOf } from "../errors/from-unknown.ts";
-import { TensorwireError } from "../errors/tensorwire-error.ts";
 import { answerHttp1 } from "./http1-adapter.ts";
 import { answerHttp2 } from "./http2-adapter.ts";
+import { listenFailed } from "./listen-error.ts";
 import type { Peer } from "./peer.ts";
 import { peerOfSocket } from "./peer-of-socket.ts";
+import { RequestUrls } from "./request-url.ts";
 import { sniffSocket } from "./socket-sniffer.ts";
+import { removeDeadSocket } from "./unix-socket-file.ts";
 import type { WireServer, WireServerOptions } from "./wire-server.ts";
 
 /** Bytes that a peer may send on one stream, and on one connection, before it must wait. */
 const streamWindow = 4 * 1024 * 1024;
 const connectionWindow = 16 * 1024 * 1024;
+
+/** Small answers go out at once; a peer that vanished without a word is found by TCP's probes. */
+const socketOptions = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 } as const;
 
 /**
  * Listens for HTTP/2 (prior knowledge, or ALPN with TLS) and HTTP/1.1 on the same port and socket.
@@ -44,6 +50,12 @@ export async function listenWire(options: WireServerOptions): Promise<WireServer
   return host;
 }
 
+interface SessionState {
+  readonly peer: Peer;
+  readonly scheme: "http" | "https";
+  openStreams: number;
+}
+
 class WireHost implements WireServer {
   tcpAddress?: { readonly host: string; readonly port: number };
   unixPath?: string;
@@ -52,9 +64,10 @@ class WireHost implements WireServer {
   readonly #http2: Http2Server;
   readonly #listeners: Server[] = [];
   readonly #sockets = new Set<Socket>();
-  readonly #sessions = new Map<Http2Session, { readonly peer: Peer; openStreams: number }>();
-  /** Connections that have not said yet which protocol they speak. */
-  readonly #undecided = new Set<Socket>();
+  readonly #sessions = new Map<Http2Session, SessionState>();
+  /** Connections without a request: those that are silent yet, and idle ones of HTTP/1.1. */
+  readonly #quiet = new Set<Socket>();
+  readonly #urls = new RequestUrls();
   #openStreams = 0;
   #refusedConnections = 0;
   #draining = false;
@@ -84,17 +97,20 @@ class WireHost implements WireServer {
         ALPNProtocols: ["h2", "http/1.1"],
         minVersion: "TLSv1.2",
         handshakeTimeout: limits.handshakeTimeoutMs,
-        noDelay: true,
+        ...socketOptions,
       });
       server.on("connection", (socket: Socket) => this.#admit(socket));
       server.on("secureConnection", (socket: TLSSocket) => {
+        if (this.#draining) {
+          socket.destroy();
+          return;
+        }
+        this.#beQuiet(socket);
         this.#serve(socket, socket.alpnProtocol === "h2" ? "http2" : "http1");
       });
       server.on("tlsClientError", (error: Error) => onError(error, "tls"));
     } else {
-      server = createNetServer({ noDelay: true, pauseOnConnect: false }, (socket) =>
-        this.#accept(socket),
-      );
+      server = createNetServer(socketOptions, (socket) => this.#accept(socket));
     }
     const address = (await this.#listen(server, { host, port }, `${host}:${port}`)) as AddressInfo;
     this.tcpAddress = { host: address.address, port: address.port };
@@ -103,31 +119,43 @@ class WireHost implements WireServer {
   async listenUnix(path: string): Promise<void> {
     await removeDeadSocket(path);
     const server = createNetServer((socket) => this.#accept(socket));
-    // Only this user may connect; the mask holds from the moment the file appears.
+    // Only this user may connect, from the moment the file appears: listen() makes it before it returns.
     const mask = process.umask(0o177);
+    let listening: Promise<unknown>;
     try {
-      await this.#listen(server, { path }, `unix socket ${path}`);
+      listening = this.#listen(server, { path }, `unix socket ${path}`);
     } finally {
       process.umask(mask);
     }
+    await listening;
     this.unixPath = path;
   }
 
   async drain(): Promise<void> {
     this.#draining = true;
-    const closed = this.#listeners.map(
-      (server) => new Promise<void>((resolve) => server.close(() => resolve())),
-    );
+    const closed = this.#close();
     for (const session of this.#sessions.keys()) session.close();
-    this.#http1.closeIdleConnections();
-    for (const socket of this.#undecided) socket.destroy();
-    await Promise.all(closed);
+    for (const socket of this.#quiet) socket.destroy();
+    await closed;
   }
 
   async destroy(): Promise<void> {
-    for (const server of this.#listeners) server.close();
+    this.#draining = true;
+    const closed = this.#close();
     for (const session of this.#sessions.keys()) session.destroy();
     for (const socket of this.#sockets) socket.destroy();
+    await closed;
+  }
+
+  /** Stops listening; resolves when all connections are closed. */
+  async #close(): Promise<void> {
+    // It does not listen itself; this ends its watch on slow headers.
+    this.#http1.close();
+    await Promise.all(
+      this.#listeners.map(
+        (server) => new Promise<void>((resolve) => void server.close(() => resolve())),
+      ),
+    );
   }
 
   #listen(
@@ -161,17 +189,24 @@ class WireHost implements WireServer {
 
   #accept(socket: Socket): void {
     if (!this.#admit(socket)) return;
-    this.#undecided.add(socket);
-    socket.once("close", () => this.#undecided.delete(socket));
+    this.#beQuiet(socket);
     sniffSocket(socket, this.#options.limits.handshakeTimeoutMs, (protocol) => {
-      this.#undecided.delete(socket);
       this.#serve(socket, protocol);
     });
   }
 
+  #beQuiet(socket: Socket): void {
+    this.#quiet.add(socket);
+    socket.once("close", () => this.#quiet.delete(socket));
+  }
+
   #serve(socket: Socket, protocol: "http1" | "http2"): void {
-    const server = protocol === "http2" ? this.#http2 : this.#http1;
-    server.emit("connection", socket);
+    if (protocol === "http2") {
+      this.#quiet.delete(socket);
+      this.#http2.emit("connection", socket);
+    } else {
+      this.#http1.emit("connection", socket);
+    }
   }
 
   #createHttp1(): Http1Server {
@@ -179,25 +214,36 @@ class WireHost implements WireServer {
     const server = createHttp1Server({
       maxHeaderSize: limits.maxHeaderListBytes,
       headersTimeout: limits.handshakeTimeoutMs,
-      // How long a body may take is bounded by the idle timeout of the socket, not in all.
+      // How long a body may take in all is not bounded; how long it may pause is, below.
       requestTimeout: 0,
       keepAliveTimeout: limits.idleTimeoutMs,
       connectionsCheckingInterval: Math.max(limits.handshakeTimeoutMs / 4, 50),
       noDelay: true,
     });
-    server.timeout = limits.idleTimeoutMs;
     // The server is handed its sockets and never listens; this event starts its watch on slow headers.
     server.emit("listening");
+    const current = new WeakMap<Socket, IncomingMessage>();
+    server.timeout = limits.idleTimeoutMs;
+    server.on("timeout", (socket) => {
+      // Nothing was sent or received. That is well only while the handler is at work on a whole request.
+      const atWork = current.get(socket)?.complete && socket.writableLength === 0;
+      if (!atWork) socket.destroy();
+    });
     server.on("request", (request, response) => {
       const { socket } = request;
       this.#openStreams++;
+      this.#quiet.delete(socket);
+      current.set(socket, request);
       if (this.#draining) response.setHeader("connection", "close");
       response.once("close", () => {
         this.#openStreams--;
-        if (this.#draining) socket.end();
+        current.delete(socket);
+        if (this.#draining) socket.destroySoon();
+        else if (!socket.destroyed) this.#quiet.add(socket);
       });
-      const origin = `${"encrypted" in socket ? "https" : "http"}://${request.headers.host ?? "localhost"}`;
-      void answerHttp1(request, response, peerOfSocket(socket), origin, handler, (error) =>
+      const scheme = "encrypted" in socket ? "https" : "http";
+      const url = this.#urls.of(scheme, request.headers.host, request.url ?? "/");
+      void answerHttp1(request, response, peerOfSocket(socket), url, handler, (error) =>
         onError(error, "http1"),
       );
     });
@@ -222,13 +268,23 @@ class WireHost implements WireServer {
       maxSessionMemory: 256,
     });
     server.on("session", (session) => {
-      const state = { peer: peerOfSocket(session.socket as Socket), openStreams: 0 };
+      const state: SessionState = {
+        peer: peerOfSocket(session.socket as Socket),
+        scheme: session.encrypted ? "https" : "http",
+        openStreams: 0,
+      };
       this.#sessions.set(session, state);
+      // The first frame of a peer is its settings (RFC 9113, section 3.4).
+      const silent = setTimeout(() => session.destroy(), limits.handshakeTimeoutMs);
+      session.once("remoteSettings", () => clearTimeout(silent));
       session.setLocalWindowSize(connectionWindow);
       session.setTimeout(limits.idleTimeoutMs, () => {
         if (state.openStreams === 0) session.close();
       });
-      session.once("close", () => this.#sessions.delete(session));
+      session.once("close", () => {
+        clearTimeout(silent);
+        this.#sessions.delete(session);
+      });
       session.on("error", (error) => onError(error, "http2"));
       if (this.#draining) session.close();
     });
@@ -244,9 +300,10 @@ class WireHost implements WireServer {
         this.#openStreams--;
         state.openStreams--;
       });
-      const origin = `${headers[":scheme"] ?? "http"}://${headers[":authority"] ?? headers.host ?? "localhost"}`;
+      const authority = headers[":authority"] ?? headers.host;
+      const url = this.#urls.of(state.scheme, authority, headers[":path"] ?? "/");
       const endStream = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
-      void answerHttp2(stream, headers, endStream, state.peer, origin, handler, (error) =>
+      void answerHttp2(stream, headers, endStream, state.peer, url, handler, (error) =>
         onError(error, "http2"),
       );
     });
@@ -266,38 +323,4 @@ function clientErrorAnswer(code: string | undefined): string {
         ? "408 Request Timeout"
         : "400 Bad Request";
   return `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`;
-}
-
-function listenFailed(where: string, error: NodeJS.ErrnoException): TensorwireError {
-  const remedy =
-    error.code === "EADDRINUSE"
-      ? "another program listens there; stop it or choose another with --port or --unix"
-      : error.code === "EACCES"
-        ? "this user may not; choose a port above 1023 or another path"
-        : messageOf(error);
-  return new TensorwireError(
-    "LISTEN_FAILED",
-    `cannot listen on ${where}: ${remedy}`,
-    { where },
-    { cause: error },
-  );
-}
-
-/** Removes the socket file of a server that is gone; one that answers stays, and listening fails. */
-async function removeDeadSocket(path: string): Promise<void> {
-  try {
-    if (!(await lstat(path)).isSocket()) return;
-  } catch {
-    // Nothing is there, which is as it should be; what else is wrong, listening will say.
-    return;
-  }
-  const alive = await new Promise<boolean>((resolve) => {
-    const probe = connect(path);
-    probe.once("connect", () => {
-      probe.destroy();
-      resolve(true);
-    });
-    probe.once("error", () => resolve(false));
-  });
-  if (!alive) await unlink(path);
 }

@@ -2,6 +2,10 @@
 // @generated from file google/rpc/error_details.proto (package google.rpc, syntax proto3)
 /* eslint-disable */
 
+// Details that errors carry beside their code and message, in the field `details` of
+// google.rpc.Status. A part of google/rpc/error_details.proto of the Google APIs: only the messages
+// that this project sends or reads.
+
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Duration } from "@bufbuild/protobuf/wkt";
@@ -15,20 +19,33 @@ export const file_google_rpc_error_details: GenFile = /*@__PURE__*/
   fileDesc("Ch5nb29nbGUvcnBjL2Vycm9yX2RldGFpbHMucHJvdG8SCmdvb2dsZS5ycGMikwEKCUVycm9ySW5mbxIOCgZyZWFzb24YASABKAkSDgoGZG9tYWluGAIgASgJEjUKCG1ldGFkYXRhGAMgAygLMiMuZ29vZ2xlLnJwYy5FcnJvckluZm8uTWV0YWRhdGFFbnRyeRovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiOwoJUmV0cnlJbmZvEi4KC3JldHJ5X2RlbGF5GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIpMBCgpCYWRSZXF1ZXN0Ej8KEGZpZWxkX3Zpb2xhdGlvbnMYASADKAsyJS5nb29nbGUucnBjLkJhZFJlcXVlc3QuRmllbGRWaW9sYXRpb24aRAoORmllbGRWaW9sYXRpb24SDQoFZmllbGQYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkSDgoGcmVhc29uGAMgASgJImAKDFJlc291cmNlSW5mbxIVCg1yZXNvdXJjZV90eXBlGAEgASgJEhUKDXJlc291cmNlX25hbWUYAiABKAkSDQoFb3duZXIYAyABKAkSEwoLZGVzY3JpcHRpb24YBCABKAliBnByb3RvMw", [file_google_protobuf_duration]);
 
 /**
+ * Says why a call failed, for programs.
+ *
+ * Every error that the server itself makes carries one. Unlike the message of the error, the reason
+ * does not change with its wording.
+ *
  * @generated from message google.rpc.ErrorInfo
  */
 export type ErrorInfo = Message<"google.rpc.ErrorInfo"> & {
   /**
+   * Reason of the error, in UPPER_SNAKE_CASE: "SHAPE_MISMATCH". Unique within `domain`; at most 63
+   * characters.
+   *
    * @generated from field: string reason = 1;
    */
   reason: string;
 
   /**
+   * Who defines the reason: "tensorwire" for the reasons of this project.
+   *
    * @generated from field: string domain = 2;
    */
   domain: string;
 
   /**
+   * Variables of the error's message, by name in lowerCamelCase, a unit at the end of the name where
+   * there is one: "expectedBytes".
+   *
    * @generated from field: map<string, string> metadata = 3;
    */
   metadata: { [key: string]: string };
@@ -42,10 +59,16 @@ export const ErrorInfoSchema: GenMessage<ErrorInfo> = /*@__PURE__*/
   messageDesc(file_google_rpc_error_details, 0);
 
 /**
+ * Says when a call that failed may be repeated.
+ *
+ * Clients wait at least that long before the first repeat, and longer before each further one.
+ *
  * @generated from message google.rpc.RetryInfo
  */
 export type RetryInfo = Message<"google.rpc.RetryInfo"> & {
   /**
+   * Shortest time to wait. Not negative.
+   *
    * @generated from field: google.protobuf.Duration retry_delay = 1;
    */
   retryDelay?: Duration | undefined;
@@ -59,10 +82,14 @@ export const RetryInfoSchema: GenMessage<RetryInfo> = /*@__PURE__*/
   messageDesc(file_google_rpc_error_details, 1);
 
 /**
+ * Says which fields of a request are wrong. Goes with INVALID_ARGUMENT.
+ *
  * @generated from message google.rpc.BadRequest
  */
 export type BadRequest = Message<"google.rpc.BadRequest"> & {
   /**
+   * The violations, at least one.
+   *
    * @generated from field: repeated google.rpc.BadRequest.FieldViolation field_violations = 1;
    */
   fieldViolations: BadRequest_FieldViolation[];
@@ -76,20 +103,28 @@ export const BadRequestSchema: GenMessage<BadRequest> = /*@__PURE__*/
   messageDesc(file_google_rpc_error_details, 2);
 
 /**
+ * A field that is wrong.
+ *
  * @generated from message google.rpc.BadRequest.FieldViolation
  */
 export type BadRequest_FieldViolation = Message<"google.rpc.BadRequest.FieldViolation"> & {
   /**
+   * Path of the field in the request, names in proto form: "inputs[0].shape".
+   *
    * @generated from field: string field = 1;
    */
   field: string;
 
   /**
+   * What is wrong with the field, in words.
+   *
    * @generated from field: string description = 2;
    */
   description: string;
 
   /**
+   * Reason of the violation, in UPPER_SNAKE_CASE; as ErrorInfo.reason, and in the same domain.
+   *
    * @generated from field: string reason = 3;
    */
   reason: string;
@@ -103,25 +138,35 @@ export const BadRequest_FieldViolationSchema: GenMessage<BadRequest_FieldViolati
   messageDesc(file_google_rpc_error_details, 2, 0);
 
 /**
+ * Says which resource a failed call was about. Goes with NOT_FOUND, PERMISSION_DENIED and the like.
+ *
  * @generated from message google.rpc.ResourceInfo
  */
 export type ResourceInfo = Message<"google.rpc.ResourceInfo"> & {
   /**
+   * Type of the resource: "model", "repository".
+   *
    * @generated from field: string resource_type = 1;
    */
   resourceType: string;
 
   /**
+   * Name of the resource, within its type.
+   *
    * @generated from field: string resource_name = 2;
    */
   resourceName: string;
 
   /**
+   * Who owns the resource; empty if that is not known or of no interest.
+   *
    * @generated from field: string owner = 3;
    */
   owner: string;
 
   /**
+   * What went wrong with the resource, in words.
+   *
    * @generated from field: string description = 4;
    */
   description: string;

@@ -3,11 +3,11 @@ import { promisify } from "node:util";
 import {
   loadPackageDefinition,
   Metadata,
-  type sendUnaryData,
   Server,
   ServerCredentials,
   type ServerDuplexStream,
   type ServerUnaryCall,
+  type sendUnaryData,
   status,
 } from "@grpc/grpc-js";
 import { load } from "@grpc/proto-loader";
@@ -40,7 +40,11 @@ async function startGrpcJs(t: ExecutionContext<unknown>) {
         return answer(null, { modelName, outputs: [output] });
       }
       if (modelName === "missing") {
-        return answer({ code: status.NOT_FOUND, details: "no such model", metadata: new Metadata() });
+        return answer({
+          code: status.NOT_FOUND,
+          details: "no such model",
+          metadata: new Metadata(),
+        });
       }
       const [key] = call.metadata.get("x-key");
       answer(null, {

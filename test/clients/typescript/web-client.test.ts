@@ -113,14 +113,11 @@ test("the browser client imports nothing of Node", async (t) => {
   }
   await walk(new URL("../../../clients/typescript/src/web.ts", import.meta.url));
   t.true(seen.size > 20);
-  t.deepEqual(
-    [...packages].sort(),
-    [
-      "@bufbuild/protobuf",
-      "@bufbuild/protobuf/codegenv2",
-      "@bufbuild/protobuf/wkt",
-      "@connectrpc/connect",
-      "@connectrpc/connect-web",
-    ],
-  );
+  t.deepEqual([...packages].sort(), [
+    "@bufbuild/protobuf",
+    "@bufbuild/protobuf/codegenv2",
+    "@bufbuild/protobuf/wkt",
+    "@connectrpc/connect",
+    "@connectrpc/connect-web",
+  ]);
 });

@@ -10,66 +10,18 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file grpc/health/v1/health.proto.
  */
 export const file_grpc_health_v1_health: GenFile = /*@__PURE__*/
-  fileDesc("ChtncnBjL2hlYWx0aC92MS9oZWFsdGgucHJvdG8SDmdycGMuaGVhbHRoLnYxIqkBChNIZWFsdGhDaGVja1Jlc3BvbnNlEkEKBnN0YXR1cxgBIAEoDjIxLmdycGMuaGVhbHRoLnYxLkhlYWx0aENoZWNrUmVzcG9uc2UuU2VydmluZ1N0YXR1cyJPCg1TZXJ2aW5nU3RhdHVzEgsKB1VOS05PV04QABILCgdTRVJWSU5HEAESDwoLTk9UX1NFUlZJTkcQAhITCg9TRVJWSUNFX1VOS05PV04QAyIlChJIZWFsdGhDaGVja1JlcXVlc3QSDwoHc2VydmljZRgBIAEoCSITChFIZWFsdGhMaXN0UmVxdWVzdCKuAQoSSGVhbHRoTGlzdFJlc3BvbnNlEkIKCHN0YXR1c2VzGAEgAygLMjAuZ3JwYy5oZWFsdGgudjEuSGVhbHRoTGlzdFJlc3BvbnNlLlN0YXR1c2VzRW50cnkaVAoNU3RhdHVzZXNFbnRyeRILCgNrZXkYASABKAkSMgoFdmFsdWUYAiABKAsyIy5ncnBjLmhlYWx0aC52MS5IZWFsdGhDaGVja1Jlc3BvbnNlOgI4ATL9AQoGSGVhbHRoElAKBUNoZWNrEiIuZ3JwYy5oZWFsdGgudjEuSGVhbHRoQ2hlY2tSZXF1ZXN0GiMuZ3JwYy5oZWFsdGgudjEuSGVhbHRoQ2hlY2tSZXNwb25zZRJNCgRMaXN0EiEuZ3JwYy5oZWFsdGgudjEuSGVhbHRoTGlzdFJlcXVlc3QaIi5ncnBjLmhlYWx0aC52MS5IZWFsdGhMaXN0UmVzcG9uc2USUgoFV2F0Y2gSIi5ncnBjLmhlYWx0aC52MS5IZWFsdGhDaGVja1JlcXVlc3QaIy5ncnBjLmhlYWx0aC52MS5IZWFsdGhDaGVja1Jlc3BvbnNlMAFiBnByb3RvMw");
+  fileDesc("ChtncnBjL2hlYWx0aC92MS9oZWFsdGgucHJvdG8SDmdycGMuaGVhbHRoLnYxIiUKEkhlYWx0aENoZWNrUmVxdWVzdBIPCgdzZXJ2aWNlGAEgASgJIqkBChNIZWFsdGhDaGVja1Jlc3BvbnNlEkEKBnN0YXR1cxgBIAEoDjIxLmdycGMuaGVhbHRoLnYxLkhlYWx0aENoZWNrUmVzcG9uc2UuU2VydmluZ1N0YXR1cyJPCg1TZXJ2aW5nU3RhdHVzEgsKB1VOS05PV04QABILCgdTRVJWSU5HEAESDwoLTk9UX1NFUlZJTkcQAhITCg9TRVJWSUNFX1VOS05PV04QAyITChFIZWFsdGhMaXN0UmVxdWVzdCKuAQoSSGVhbHRoTGlzdFJlc3BvbnNlEkIKCHN0YXR1c2VzGAEgAygLMjAuZ3JwYy5oZWFsdGgudjEuSGVhbHRoTGlzdFJlc3BvbnNlLlN0YXR1c2VzRW50cnkaVAoNU3RhdHVzZXNFbnRyeRILCgNrZXkYASABKAkSMgoFdmFsdWUYAiABKAsyIy5ncnBjLmhlYWx0aC52MS5IZWFsdGhDaGVja1Jlc3BvbnNlOgI4ATL9AQoGSGVhbHRoElAKBUNoZWNrEiIuZ3JwYy5oZWFsdGgudjEuSGVhbHRoQ2hlY2tSZXF1ZXN0GiMuZ3JwYy5oZWFsdGgudjEuSGVhbHRoQ2hlY2tSZXNwb25zZRJNCgRMaXN0EiEuZ3JwYy5oZWFsdGgudjEuSGVhbHRoTGlzdFJlcXVlc3QaIi5ncnBjLmhlYWx0aC52MS5IZWFsdGhMaXN0UmVzcG9uc2USUgoFV2F0Y2gSIi5ncnBjLmhlYWx0aC52MS5IZWFsdGhDaGVja1JlcXVlc3QaIy5ncnBjLmhlYWx0aC52MS5IZWFsdGhDaGVja1Jlc3BvbnNlMAFiBnByb3RvMw");
 
 /**
- * @generated from message grpc.health.v1.HealthCheckResponse
- */
-export type HealthCheckResponse = Message<"grpc.health.v1.HealthCheckResponse"> & {
-  /**
-   * @generated from field: grpc.health.v1.HealthCheckResponse.ServingStatus status = 1;
-   */
-  status: HealthCheckResponse_ServingStatus;
-};
-
-/**
- * Describes the message grpc.health.v1.HealthCheckResponse.
- * Use `create(HealthCheckResponseSchema)` to create a new message.
- */
-export const HealthCheckResponseSchema: GenMessage<HealthCheckResponse> = /*@__PURE__*/
-  messageDesc(file_grpc_health_v1_health, 0);
-
-/**
- * @generated from enum grpc.health.v1.HealthCheckResponse.ServingStatus
- */
-export const HealthCheckResponse_ServingStatus = {
-  /**
-   * @generated from enum value: UNKNOWN = 0;
-   */
-  UNKNOWN: 0,
-
-  /**
-   * @generated from enum value: SERVING = 1;
-   */
-  SERVING: 1,
-
-  /**
-   * @generated from enum value: NOT_SERVING = 2;
-   */
-  NOT_SERVING: 2,
-
-  /**
-   * @generated from enum value: SERVICE_UNKNOWN = 3;
-   */
-  SERVICE_UNKNOWN: 3,
-} as const;
-
-/**
- * @generated from enum grpc.health.v1.HealthCheckResponse.ServingStatus
- */
-export type HealthCheckResponse_ServingStatus = (typeof HealthCheckResponse_ServingStatus)[keyof typeof HealthCheckResponse_ServingStatus] | UnknownEnum;
-
-/**
- * Describes the enum grpc.health.v1.HealthCheckResponse.ServingStatus.
- */
-export const HealthCheckResponse_ServingStatusSchema: GenEnum<HealthCheckResponse_ServingStatus> = /*@__PURE__*/
-  enumDesc(file_grpc_health_v1_health, 0, 0);
-
-/**
+ * Asks for the status of a service.
+ *
  * @generated from message grpc.health.v1.HealthCheckRequest
  */
 export type HealthCheckRequest = Message<"grpc.health.v1.HealthCheckRequest"> & {
   /**
+   * Full name of a service, such as "inference.GRPCInferenceService", or name of a model; empty for
+   * the server as a whole.
+   *
    * @generated from field: string service = 1;
    */
   service: string;
@@ -80,9 +32,80 @@ export type HealthCheckRequest = Message<"grpc.health.v1.HealthCheckRequest"> & 
  * Use `create(HealthCheckRequestSchema)` to create a new message.
  */
 export const HealthCheckRequestSchema: GenMessage<HealthCheckRequest> = /*@__PURE__*/
+  messageDesc(file_grpc_health_v1_health, 0);
+
+/**
+ * Status of a service.
+ *
+ * @generated from message grpc.health.v1.HealthCheckResponse
+ */
+export type HealthCheckResponse = Message<"grpc.health.v1.HealthCheckResponse"> & {
+  /**
+   * Status of the service.
+   *
+   * @generated from field: grpc.health.v1.HealthCheckResponse.ServingStatus status = 1;
+   */
+  status: HealthCheckResponse_ServingStatus;
+};
+
+/**
+ * Describes the message grpc.health.v1.HealthCheckResponse.
+ * Use `create(HealthCheckResponseSchema)` to create a new message.
+ */
+export const HealthCheckResponseSchema: GenMessage<HealthCheckResponse> = /*@__PURE__*/
   messageDesc(file_grpc_health_v1_health, 1);
 
 /**
+ * Whether a service takes calls.
+ *
+ * @generated from enum grpc.health.v1.HealthCheckResponse.ServingStatus
+ */
+export const HealthCheckResponse_ServingStatus = {
+  /**
+   * The status is not known, which is the value of a message that sets none.
+   *
+   * @generated from enum value: UNKNOWN = 0;
+   */
+  UNKNOWN: 0,
+
+  /**
+   * The service takes calls.
+   *
+   * @generated from enum value: SERVING = 1;
+   */
+  SERVING: 1,
+
+  /**
+   * The service does not take calls: it is starting, failed or shutting down.
+   *
+   * @generated from enum value: NOT_SERVING = 2;
+   */
+  NOT_SERVING: 2,
+
+  /**
+   * The service is not known. Only Watch answers with it; Check fails with NOT_FOUND.
+   *
+   * @generated from enum value: SERVICE_UNKNOWN = 3;
+   */
+  SERVICE_UNKNOWN: 3,
+} as const;
+
+/**
+ * Whether a service takes calls.
+ *
+ * @generated from enum grpc.health.v1.HealthCheckResponse.ServingStatus
+ */
+export type HealthCheckResponse_ServingStatus = (typeof HealthCheckResponse_ServingStatus)[keyof typeof HealthCheckResponse_ServingStatus] | UnknownEnum;
+
+/**
+ * Describes the enum grpc.health.v1.HealthCheckResponse.ServingStatus.
+ */
+export const HealthCheckResponse_ServingStatusSchema: GenEnum<HealthCheckResponse_ServingStatus> = /*@__PURE__*/
+  enumDesc(file_grpc_health_v1_health, 1, 0);
+
+/**
+ * Asks for the status of every service.
+ *
  * @generated from message grpc.health.v1.HealthListRequest
  */
 export type HealthListRequest = Message<"grpc.health.v1.HealthListRequest"> & {
@@ -96,10 +119,14 @@ export const HealthListRequestSchema: GenMessage<HealthListRequest> = /*@__PURE_
   messageDesc(file_grpc_health_v1_health, 2);
 
 /**
+ * Answers List.
+ *
  * @generated from message grpc.health.v1.HealthListResponse
  */
 export type HealthListResponse = Message<"grpc.health.v1.HealthListResponse"> & {
   /**
+   * Status by name of the service or model; the empty name is the server as a whole.
+   *
    * @generated from field: map<string, grpc.health.v1.HealthCheckResponse> statuses = 1;
    */
   statuses: { [key: string]: HealthCheckResponse };
@@ -113,10 +140,22 @@ export const HealthListResponseSchema: GenMessage<HealthListResponse> = /*@__PUR
   messageDesc(file_grpc_health_v1_health, 3);
 
 /**
+ * Reports whether services can take calls: the health checking protocol of gRPC.
+ *
+ * The empty service name stands for the server as a whole. Beside the full names of the services
+ * that are served, the names of models are known, so that a client or load balancer can follow one
+ * model.
+ *
  * @generated from service grpc.health.v1.Health
  */
 export const Health: GenService<{
   /**
+   * Returns the status of one service.
+   *
+   * Idempotent.
+   *
+   * Errors: NOT_FOUND if the service is not known.
+   *
    * @generated from rpc grpc.health.v1.Health.Check
    */
   check: {
@@ -125,6 +164,10 @@ export const Health: GenService<{
     output: typeof HealthCheckResponseSchema;
   },
   /**
+   * Returns the status of every service that is known.
+   *
+   * A snapshot: services can come and go while models are loaded and unloaded. Idempotent.
+   *
    * @generated from rpc grpc.health.v1.Health.List
    */
   list: {
@@ -133,6 +176,14 @@ export const Health: GenService<{
     output: typeof HealthListResponseSchema;
   },
   /**
+   * Streams the status of one service: first as it is, then each time that it changes.
+   *
+   * A client that reads slowly may miss a status that did not last; the newest always reaches it. A
+   * service that is not known is no error: its status is SERVICE_UNKNOWN until it comes. The stream
+   * lasts until the client cancels it or the server shuts down.
+   *
+   * Errors: RESOURCE_EXHAUSTED if the server keeps as many watches as it can.
+   *
    * @generated from rpc grpc.health.v1.Health.Watch
    */
   watch: {

@@ -10,46 +10,64 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file grpc/reflection/v1/reflection.proto.
  */
 export const file_grpc_reflection_v1_reflection: GenFile = /*@__PURE__*/
-  fileDesc("CiNncnBjL3JlZmxlY3Rpb24vdjEvcmVmbGVjdGlvbi5wcm90bxISZ3JwYy5yZWZsZWN0aW9uLnYxIoUCChdTZXJ2ZXJSZWZsZWN0aW9uUmVxdWVzdBIMCgRob3N0GAEgASgJEhoKEGZpbGVfYnlfZmlsZW5hbWUYAyABKAlIABIgChZmaWxlX2NvbnRhaW5pbmdfc3ltYm9sGAQgASgJSAASSQoZZmlsZV9jb250YWluaW5nX2V4dGVuc2lvbhgFIAEoCzIkLmdycGMucmVmbGVjdGlvbi52MS5FeHRlbnNpb25SZXF1ZXN0SAASJwodYWxsX2V4dGVuc2lvbl9udW1iZXJzX29mX3R5cGUYBiABKAlIABIXCg1saXN0X3NlcnZpY2VzGAcgASgJSABCEQoPbWVzc2FnZV9yZXF1ZXN0IkUKEEV4dGVuc2lvblJlcXVlc3QSFwoPY29udGFpbmluZ190eXBlGAEgASgJEhgKEGV4dGVuc2lvbl9udW1iZXIYAiABKAUiuAMKGFNlcnZlclJlZmxlY3Rpb25SZXNwb25zZRISCgp2YWxpZF9ob3N0GAEgASgJEkUKEG9yaWdpbmFsX3JlcXVlc3QYAiABKAsyKy5ncnBjLnJlZmxlY3Rpb24udjEuU2VydmVyUmVmbGVjdGlvblJlcXVlc3QSTgoYZmlsZV9kZXNjcmlwdG9yX3Jlc3BvbnNlGAQgASgLMiouZ3JwYy5yZWZsZWN0aW9uLnYxLkZpbGVEZXNjcmlwdG9yUmVzcG9uc2VIABJVCh5hbGxfZXh0ZW5zaW9uX251bWJlcnNfcmVzcG9uc2UYBSABKAsyKy5ncnBjLnJlZmxlY3Rpb24udjEuRXh0ZW5zaW9uTnVtYmVyUmVzcG9uc2VIABJJChZsaXN0X3NlcnZpY2VzX3Jlc3BvbnNlGAYgASgLMicuZ3JwYy5yZWZsZWN0aW9uLnYxLkxpc3RTZXJ2aWNlUmVzcG9uc2VIABI7Cg5lcnJvcl9yZXNwb25zZRgHIAEoCzIhLmdycGMucmVmbGVjdGlvbi52MS5FcnJvclJlc3BvbnNlSABCEgoQbWVzc2FnZV9yZXNwb25zZSI3ChZGaWxlRGVzY3JpcHRvclJlc3BvbnNlEh0KFWZpbGVfZGVzY3JpcHRvcl9wcm90bxgBIAMoDCJLChdFeHRlbnNpb25OdW1iZXJSZXNwb25zZRIWCg5iYXNlX3R5cGVfbmFtZRgBIAEoCRIYChBleHRlbnNpb25fbnVtYmVyGAIgAygFIksKE0xpc3RTZXJ2aWNlUmVzcG9uc2USNAoHc2VydmljZRgBIAMoCzIjLmdycGMucmVmbGVjdGlvbi52MS5TZXJ2aWNlUmVzcG9uc2UiHwoPU2VydmljZVJlc3BvbnNlEgwKBG5hbWUYASABKAkiOgoNRXJyb3JSZXNwb25zZRISCgplcnJvcl9jb2RlGAEgASgFEhUKDWVycm9yX21lc3NhZ2UYAiABKAkyiQEKEFNlcnZlclJlZmxlY3Rpb24SdQoUU2VydmVyUmVmbGVjdGlvbkluZm8SKy5ncnBjLnJlZmxlY3Rpb24udjEuU2VydmVyUmVmbGVjdGlvblJlcXVlc3QaLC5ncnBjLnJlZmxlY3Rpb24udjEuU2VydmVyUmVmbGVjdGlvblJlc3BvbnNlKAEwAWIGcHJvdG8z");
+  fileDesc("CiNncnBjL3JlZmxlY3Rpb24vdjEvcmVmbGVjdGlvbi5wcm90bxISZ3JwYy5yZWZsZWN0aW9uLnYxIoUCChdTZXJ2ZXJSZWZsZWN0aW9uUmVxdWVzdBIMCgRob3N0GAEgASgJEhoKEGZpbGVfYnlfZmlsZW5hbWUYAyABKAlIABIgChZmaWxlX2NvbnRhaW5pbmdfc3ltYm9sGAQgASgJSAASSQoZZmlsZV9jb250YWluaW5nX2V4dGVuc2lvbhgFIAEoCzIkLmdycGMucmVmbGVjdGlvbi52MS5FeHRlbnNpb25SZXF1ZXN0SAASJwodYWxsX2V4dGVuc2lvbl9udW1iZXJzX29mX3R5cGUYBiABKAlIABIXCg1saXN0X3NlcnZpY2VzGAcgASgJSABCEQoPbWVzc2FnZV9yZXF1ZXN0IrgDChhTZXJ2ZXJSZWZsZWN0aW9uUmVzcG9uc2USEgoKdmFsaWRfaG9zdBgBIAEoCRJFChBvcmlnaW5hbF9yZXF1ZXN0GAIgASgLMisuZ3JwYy5yZWZsZWN0aW9uLnYxLlNlcnZlclJlZmxlY3Rpb25SZXF1ZXN0Ek4KGGZpbGVfZGVzY3JpcHRvcl9yZXNwb25zZRgEIAEoCzIqLmdycGMucmVmbGVjdGlvbi52MS5GaWxlRGVzY3JpcHRvclJlc3BvbnNlSAASVQoeYWxsX2V4dGVuc2lvbl9udW1iZXJzX3Jlc3BvbnNlGAUgASgLMisuZ3JwYy5yZWZsZWN0aW9uLnYxLkV4dGVuc2lvbk51bWJlclJlc3BvbnNlSAASSQoWbGlzdF9zZXJ2aWNlc19yZXNwb25zZRgGIAEoCzInLmdycGMucmVmbGVjdGlvbi52MS5MaXN0U2VydmljZVJlc3BvbnNlSAASOwoOZXJyb3JfcmVzcG9uc2UYByABKAsyIS5ncnBjLnJlZmxlY3Rpb24udjEuRXJyb3JSZXNwb25zZUgAQhIKEG1lc3NhZ2VfcmVzcG9uc2UiRQoQRXh0ZW5zaW9uUmVxdWVzdBIXCg9jb250YWluaW5nX3R5cGUYASABKAkSGAoQZXh0ZW5zaW9uX251bWJlchgCIAEoBSI3ChZGaWxlRGVzY3JpcHRvclJlc3BvbnNlEh0KFWZpbGVfZGVzY3JpcHRvcl9wcm90bxgBIAMoDCJLChdFeHRlbnNpb25OdW1iZXJSZXNwb25zZRIWCg5iYXNlX3R5cGVfbmFtZRgBIAEoCRIYChBleHRlbnNpb25fbnVtYmVyGAIgAygFIksKE0xpc3RTZXJ2aWNlUmVzcG9uc2USNAoHc2VydmljZRgBIAMoCzIjLmdycGMucmVmbGVjdGlvbi52MS5TZXJ2aWNlUmVzcG9uc2UiHwoPU2VydmljZVJlc3BvbnNlEgwKBG5hbWUYASABKAkiOgoNRXJyb3JSZXNwb25zZRISCgplcnJvcl9jb2RlGAEgASgFEhUKDWVycm9yX21lc3NhZ2UYAiABKAkyiQEKEFNlcnZlclJlZmxlY3Rpb24SdQoUU2VydmVyUmVmbGVjdGlvbkluZm8SKy5ncnBjLnJlZmxlY3Rpb24udjEuU2VydmVyUmVmbGVjdGlvblJlcXVlc3QaLC5ncnBjLnJlZmxlY3Rpb24udjEuU2VydmVyUmVmbGVjdGlvblJlc3BvbnNlKAEwAWIGcHJvdG8z");
 
 /**
+ * Asks one question.
+ *
  * @generated from message grpc.reflection.v1.ServerReflectionRequest
  */
 export type ServerReflectionRequest = Message<"grpc.reflection.v1.ServerReflectionRequest"> & {
   /**
+   * Host that the client means; the response repeats it in `valid_host`. The answer does not depend
+   * on it.
+   *
    * @generated from field: string host = 1;
    */
   host: string;
 
   /**
+   * The question.
+   *
    * @generated from oneof grpc.reflection.v1.ServerReflectionRequest.message_request
    */
   messageRequest: {
     /**
+     * Asks for the file of this name, such as "inference/grpc_service.proto", and what it imports.
+     *
      * @generated from field: string file_by_filename = 3;
      */
     value: string;
     case: "fileByFilename";
   } | {
     /**
+     * Asks for the file that declares this symbol and what it imports. The symbol is the full name,
+     * without a leading dot, of a service, method, message, field, oneof, enum or enum value.
+     *
      * @generated from field: string file_containing_symbol = 4;
      */
     value: string;
     case: "fileContainingSymbol";
   } | {
     /**
+     * Asks for the file that declares this extension and what it imports.
+     *
      * @generated from field: grpc.reflection.v1.ExtensionRequest file_containing_extension = 5;
      */
     value: ExtensionRequest;
     case: "fileContainingExtension";
   } | {
     /**
+     * Asks for the numbers of all known extensions of the message with this full name.
+     *
      * @generated from field: string all_extension_numbers_of_type = 6;
      */
     value: string;
     case: "allExtensionNumbersOfType";
   } | {
     /**
+     * Asks for the full names of all services. The value is not used.
+     *
      * @generated from field: string list_services = 7;
      */
     value: string;
@@ -65,64 +83,59 @@ export const ServerReflectionRequestSchema: GenMessage<ServerReflectionRequest> 
   messageDesc(file_grpc_reflection_v1_reflection, 0);
 
 /**
- * @generated from message grpc.reflection.v1.ExtensionRequest
- */
-export type ExtensionRequest = Message<"grpc.reflection.v1.ExtensionRequest"> & {
-  /**
-   * @generated from field: string containing_type = 1;
-   */
-  containingType: string;
-
-  /**
-   * @generated from field: int32 extension_number = 2;
-   */
-  extensionNumber: number;
-};
-
-/**
- * Describes the message grpc.reflection.v1.ExtensionRequest.
- * Use `create(ExtensionRequestSchema)` to create a new message.
- */
-export const ExtensionRequestSchema: GenMessage<ExtensionRequest> = /*@__PURE__*/
-  messageDesc(file_grpc_reflection_v1_reflection, 1);
-
-/**
+ * Answers one question.
+ *
  * @generated from message grpc.reflection.v1.ServerReflectionResponse
  */
 export type ServerReflectionResponse = Message<"grpc.reflection.v1.ServerReflectionResponse"> & {
   /**
+   * The request's `host`.
+   *
    * @generated from field: string valid_host = 1;
    */
   validHost: string;
 
   /**
+   * The request that is answered.
+   *
    * @generated from field: grpc.reflection.v1.ServerReflectionRequest original_request = 2;
    */
   originalRequest?: ServerReflectionRequest | undefined;
 
   /**
+   * The answer.
+   *
    * @generated from oneof grpc.reflection.v1.ServerReflectionResponse.message_response
    */
   messageResponse: {
     /**
+     * Answers `file_by_filename`, `file_containing_symbol` and `file_containing_extension`.
+     *
      * @generated from field: grpc.reflection.v1.FileDescriptorResponse file_descriptor_response = 4;
      */
     value: FileDescriptorResponse;
     case: "fileDescriptorResponse";
   } | {
     /**
+     * Answers `all_extension_numbers_of_type`.
+     *
      * @generated from field: grpc.reflection.v1.ExtensionNumberResponse all_extension_numbers_response = 5;
      */
     value: ExtensionNumberResponse;
     case: "allExtensionNumbersResponse";
   } | {
     /**
+     * Answers `list_services`.
+     *
      * @generated from field: grpc.reflection.v1.ListServiceResponse list_services_response = 6;
      */
     value: ListServiceResponse;
     case: "listServicesResponse";
   } | {
     /**
+     * Says why there is no answer: NOT_FOUND if the file, symbol, extension or type is not known,
+     * INVALID_ARGUMENT if the request asks nothing.
+     *
      * @generated from field: grpc.reflection.v1.ErrorResponse error_response = 7;
      */
     value: ErrorResponse;
@@ -135,13 +148,46 @@ export type ServerReflectionResponse = Message<"grpc.reflection.v1.ServerReflect
  * Use `create(ServerReflectionResponseSchema)` to create a new message.
  */
 export const ServerReflectionResponseSchema: GenMessage<ServerReflectionResponse> = /*@__PURE__*/
+  messageDesc(file_grpc_reflection_v1_reflection, 1);
+
+/**
+ * Names an extension of a message.
+ *
+ * @generated from message grpc.reflection.v1.ExtensionRequest
+ */
+export type ExtensionRequest = Message<"grpc.reflection.v1.ExtensionRequest"> & {
+  /**
+   * Full name of the message that is extended, without a leading dot.
+   *
+   * @generated from field: string containing_type = 1;
+   */
+  containingType: string;
+
+  /**
+   * Number of the extension's field.
+   *
+   * @generated from field: int32 extension_number = 2;
+   */
+  extensionNumber: number;
+};
+
+/**
+ * Describes the message grpc.reflection.v1.ExtensionRequest.
+ * Use `create(ExtensionRequestSchema)` to create a new message.
+ */
+export const ExtensionRequestSchema: GenMessage<ExtensionRequest> = /*@__PURE__*/
   messageDesc(file_grpc_reflection_v1_reflection, 2);
 
 /**
+ * Holds a file and the files that it imports, directly or through others.
+ *
  * @generated from message grpc.reflection.v1.FileDescriptorResponse
  */
 export type FileDescriptorResponse = Message<"grpc.reflection.v1.FileDescriptorResponse"> & {
   /**
+   * Serialized google.protobuf.FileDescriptorProto messages. The file that was asked for is always
+   * among them; an import that this stream has already carried may be left out.
+   *
    * @generated from field: repeated bytes file_descriptor_proto = 1;
    */
   fileDescriptorProto: Uint8Array[];
@@ -155,15 +201,21 @@ export const FileDescriptorResponseSchema: GenMessage<FileDescriptorResponse> = 
   messageDesc(file_grpc_reflection_v1_reflection, 3);
 
 /**
+ * Holds the numbers of the extensions of a message.
+ *
  * @generated from message grpc.reflection.v1.ExtensionNumberResponse
  */
 export type ExtensionNumberResponse = Message<"grpc.reflection.v1.ExtensionNumberResponse"> & {
   /**
+   * Full name of the message, without a leading dot.
+   *
    * @generated from field: string base_type_name = 1;
    */
   baseTypeName: string;
 
   /**
+   * Numbers of the extensions, in no particular order; empty if there is none.
+   *
    * @generated from field: repeated int32 extension_number = 2;
    */
   extensionNumber: number[];
@@ -177,10 +229,14 @@ export const ExtensionNumberResponseSchema: GenMessage<ExtensionNumberResponse> 
   messageDesc(file_grpc_reflection_v1_reflection, 4);
 
 /**
+ * Holds the services of the server.
+ *
  * @generated from message grpc.reflection.v1.ListServiceResponse
  */
 export type ListServiceResponse = Message<"grpc.reflection.v1.ListServiceResponse"> & {
   /**
+   * Services, reflection included.
+   *
    * @generated from field: repeated grpc.reflection.v1.ServiceResponse service = 1;
    */
   service: ServiceResponse[];
@@ -194,10 +250,14 @@ export const ListServiceResponseSchema: GenMessage<ListServiceResponse> = /*@__P
   messageDesc(file_grpc_reflection_v1_reflection, 5);
 
 /**
+ * One service.
+ *
  * @generated from message grpc.reflection.v1.ServiceResponse
  */
 export type ServiceResponse = Message<"grpc.reflection.v1.ServiceResponse"> & {
   /**
+   * Full name of the service, with its package and without a leading dot.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
@@ -211,15 +271,21 @@ export const ServiceResponseSchema: GenMessage<ServiceResponse> = /*@__PURE__*/
   messageDesc(file_grpc_reflection_v1_reflection, 6);
 
 /**
+ * Says why a question has no answer.
+ *
  * @generated from message grpc.reflection.v1.ErrorResponse
  */
 export type ErrorResponse = Message<"grpc.reflection.v1.ErrorResponse"> & {
   /**
+   * Code of the error, as in gRPC: 3 is INVALID_ARGUMENT, 5 is NOT_FOUND.
+   *
    * @generated from field: int32 error_code = 1;
    */
   errorCode: number;
 
   /**
+   * What is wrong, in words.
+   *
    * @generated from field: string error_message = 2;
    */
   errorMessage: string;
@@ -233,10 +299,20 @@ export const ErrorResponseSchema: GenMessage<ErrorResponse> = /*@__PURE__*/
   messageDesc(file_grpc_reflection_v1_reflection, 7);
 
 /**
+ * Describes the services of the server: the reflection protocol of gRPC, v1.
+ *
+ * With it, tools such as grpcurl call a server without its .proto files.
+ *
  * @generated from service grpc.reflection.v1.ServerReflection
  */
 export const ServerReflection: GenService<{
   /**
+   * Answers questions about services, symbols and files, each with one response, in order.
+   *
+   * A question that has no answer is answered with an ErrorResponse and does not end the stream. On
+   * one stream, a file that was sent as an import of another is not sent as an import again, so a
+   * client keeps the files that it has. Idempotent.
+   *
    * @generated from rpc grpc.reflection.v1.ServerReflection.ServerReflectionInfo
    */
   serverReflectionInfo: {

@@ -1,0 +1,33 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
+
+import { toConnectError } from "./connect-errors.ts";
+import { messageMalformed, messageTooLarge } from "./message-errors.ts";
+
+type Compression = typeof compressionGzip;
+
+/** The compressions of messages that are taken, and given to callers that ask. */
+export function messageCompressions(maxMessageBytes: number): Compression[] {
+  return [compressionGzip, compressionBrotli].map((compression) =>
+    withClearErrors(compression, maxMessageBytes),
+  );
+}
+
+function withClearErrors(compression: Compression, maxMessageBytes: number): Compression {
+  return {
+    name: compression.name,
+    compress: (bytes) => compression.compress(bytes),
+    async decompress(bytes, readMaxBytes) {
+      try {
+        return await compression.decompress(bytes, readMaxBytes);
+      } catch (thrown) {
+        const error = ConnectError.from(thrown);
+        throw toConnectError(
+          error.code === Code.ResourceExhausted
+            ? messageTooLarge(undefined, maxMessageBytes)
+            : messageMalformed(`its bytes are not ${compression.name}`, error),
+        );
+      }
+    },
+  };
+}
