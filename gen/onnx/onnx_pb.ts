@@ -918,7 +918,7 @@ export type TensorProto = Message<"onnx.TensorProto"> & {
 
   /**
    * Elements of INT32, of the narrower integers and BOOL, and the bits of the floating-point numbers
-   * narrower than FLOAT.
+   * narrower than FLOAT; elements of 4 bits come in twos and of 2 bits in fours, the first lowest.
    *
    * @generated from field: repeated int32 int32_data = 5;
    */
@@ -953,7 +953,8 @@ export type TensorProto = Message<"onnx.TensorProto"> & {
   docString: string;
 
   /**
-   * Elements of any datatype but STRING, row-major and little-endian.
+   * Elements of any datatype but STRING, row-major and little-endian; elements of 4 bits come two to
+   * a byte and of 2 bits four to a byte, the first lowest.
    *
    * @generated from field: bytes raw_data = 9;
    */
@@ -1280,7 +1281,8 @@ export const TensorProto_DataLocationSchema: GenEnum<TensorProto_DataLocation> =
  */
 export type SparseTensorProto = Message<"onnx.SparseTensorProto"> & {
   /**
-   * Elements that are not zero, in one dimension; the tensor's name is that of the sparse tensor.
+   * Elements other than zero (for STRING: other than the empty text), in one dimension; the tensor's
+   * name is that of the sparse tensor.
    *
    * @generated from field: onnx.TensorProto values = 1;
    */
@@ -1588,7 +1590,7 @@ export type ShardingSpecProto = Message<"onnx.ShardingSpecProto"> & {
   tensorName: string;
 
   /**
-   * Devices, by number; a negative number is a group of `index_to_device_group_map`.
+   * Devices that the parts are on; a number that `index_to_device_group_map` has is a group.
    *
    * @generated from field: repeated int64 device = 2;
    */
@@ -1630,7 +1632,7 @@ export type ShardedDimProto = Message<"onnx.ShardedDimProto"> & {
   axis: bigint;
 
   /**
-   * How it is split; several entries split a dimension that is the product of several.
+   * How it is split; a dimension that is the product of several has an entry for each.
    *
    * @generated from field: repeated onnx.SimpleShardedDimProto simple_sharding = 2;
    */
@@ -1751,7 +1753,7 @@ export const IntIntListEntryProtoSchema: GenMessage<IntIntListEntryProto> = /*@_
  */
 export const Version = {
   /**
-   * Before the first version.
+   * No version; the enum needs a zero.
    *
    * @generated from enum value: _START_VERSION = 0;
    */
@@ -1772,42 +1774,42 @@ export const Version = {
   IR_VERSION_2017_10_30: 2,
 
   /**
-   * Adds operator sets, and the version of the format to the model.
+   * Adds operator sets, and domains to nodes.
    *
    * @generated from enum value: IR_VERSION_2017_11_3 = 3;
    */
   IR_VERSION_2017_11_3: 3,
 
   /**
-   * Frees initializers from being inputs as well.
+   * Frees initializers from being inputs as well; adds BFLOAT16.
    *
    * @generated from enum value: IR_VERSION_2019_1_22 = 4;
    */
   IR_VERSION_2019_1_22: 4,
 
   /**
-   * Adds sparse tensors, and quantization annotations.
+   * Adds quantization annotations.
    *
    * @generated from enum value: IR_VERSION_2019_3_18 = 5;
    */
   IR_VERSION_2019_3_18: 5,
 
   /**
-   * Adds sequences, maps and constant sparse tensors to the types of attributes and values.
+   * Adds constant sparse tensors.
    *
    * @generated from enum value: IR_VERSION_2019_9_19 = 6;
    */
   IR_VERSION_2019_9_19: 6,
 
   /**
-   * Adds training, and text attributes in functions.
+   * Adds training, and functions whose nodes come from several operator sets.
    *
    * @generated from enum value: IR_VERSION_2020_5_8 = 7;
    */
   IR_VERSION_2020_5_8: 7,
 
   /**
-   * Adds functions of the model's own, and optional values.
+   * Adds functions of the model's own, and types for sparse tensors and for values that may be absent.
    *
    * @generated from enum value: IR_VERSION_2021_7_30 = 8;
    */
@@ -1821,7 +1823,7 @@ export const Version = {
   IR_VERSION_2023_5_5: 9,
 
   /**
-   * Adds integers of 4 bits, overloads of functions, and metadata to graphs and nodes.
+   * Adds integers of 4 bits, overloads of functions, and metadata to several messages.
    *
    * @generated from enum value: IR_VERSION_2024_3_25 = 10;
    */

@@ -58,6 +58,7 @@ export const registry = {
   ROUTE_NOT_FOUND: { code: Code.NotFound, http: 404 },
   METHOD_NOT_ALLOWED: { code: Code.Unimplemented, http: 405 },
   LISTEN_FAILED: { code: Code.Unavailable, http: 500 },
+  ORIGIN_FORBIDDEN: { code: Code.PermissionDenied, http: 403 },
   CONTENT_ENCODING_UNSUPPORTED: { code: Code.Unimplemented, http: 415 },
   SERVICE_UNKNOWN: { code: Code.NotFound, http: 404 },
   WATCH_LIMIT: { code: Code.ResourceExhausted, http: 429 },

@@ -1,7 +1,12 @@
 import { type ConnectRouter, createConnectRouter, type Interceptor } from "@connectrpc/connect";
-import type { UniversalHandlerFn } from "@connectrpc/connect/protocol";
+import type {
+  UniversalHandlerFn,
+  UniversalServerRequest,
+  UniversalServerResponse,
+} from "@connectrpc/connect/protocol";
 import { TensorwireError } from "../errors/tensorwire-error.ts";
 import { createErrorInterceptor } from "./connect-errors.ts";
+import { reencodeGrpcMessage } from "./grpc-message.ts";
 import { messageCompressions } from "./message-compression.ts";
 import { refusedRpc } from "./refused-rpc.ts";
 import { RequestGuard } from "./request-guard.ts";
@@ -43,12 +48,14 @@ export function createConnectHost(options: ConnectHostOptions): UniversalHandler
     const path = pathOf(request.url);
     const handler = handlers.get(path);
     if (!handler) {
-      return refusedRpc(request.header, unknownMethod(path)) ?? options.fallback(request);
+      const refused = refusedRpc(request.header, unknownMethod(path));
+      return refused ? withReadableMessage(refused) : options.fallback(request);
     }
     const timeoutMs = boundTimeout(request.header, options.maxTimeoutMs);
     const guard = new RequestGuard(request, options.maxMessageBytes, timeoutMs);
     try {
-      return await handler({ ...request, body: guard });
+      const response = await handler({ ...request, body: guard });
+      return isGrpc(request) ? withReadableMessage(response) : response;
     } finally {
       guard.release();
     }
@@ -61,6 +68,28 @@ export function pathOf(url: string): string {
   if (start === -1) return "/";
   const end = url.indexOf("?", start);
   return end === -1 ? url.slice(start) : url.slice(start, end);
+}
+
+function isGrpc({ header }: UniversalServerRequest): boolean {
+  const type = header.get("content-type") ?? "";
+  return type.startsWith("application/grpc") && !type.startsWith("application/grpc-web");
+}
+
+/** The status is complete when the body has ended, and stands in the header without a body. */
+function withReadableMessage(response: UniversalServerResponse): UniversalServerResponse {
+  const { header, body, trailer } = response;
+  if (header) reencodeGrpcMessage(header);
+  return body && trailer
+    ? { ...response, body: endingWith(body, () => reencodeGrpcMessage(trailer)) }
+    : response;
+}
+
+async function* endingWith(
+  body: AsyncIterable<Uint8Array>,
+  end: () => void,
+): AsyncIterable<Uint8Array> {
+  yield* body;
+  end();
 }
 
 function unknownMethod(path: string): TensorwireError {

@@ -20,14 +20,15 @@ export class HealthRegistry {
     return this.#watcherCount;
   }
 
-  /** Sets a status and tells the watchers if it is a new one. */
+  /** Sets a status and tells the watchers if it is a new one; does nothing when closed. */
   set(service: string, serving: boolean): void {
+    if (this.#closed) return;
     this.#change(service, serving ? Status.SERVING : Status.NOT_SERVING);
   }
 
-  /** Forgets a service. */
+  /** Forgets a service; does nothing when closed. */
   delete(service: string): void {
-    if (!this.#statuses.delete(service)) return;
+    if (this.#closed || !this.#statuses.delete(service)) return;
     this.#notify(service, Status.SERVICE_UNKNOWN);
   }
 

@@ -15,8 +15,11 @@ export interface ReflectionIndex {
   ): readonly { readonly name: string; readonly bytes: Uint8Array }[];
 }
 
-/** Indexes services with the files that they need. */
-export function createReflectionIndex(services: readonly DescService[]): ReflectionIndex {
+/** Indexes services with the files that they need, and further files. */
+export function createReflectionIndex(
+  services: readonly DescService[],
+  furtherFiles: readonly DescFile[],
+): ReflectionIndex {
   const files = new Map<string, DescFile>();
   const symbols = new Map<string, DescFile>();
   const serialized = new Map<string, Uint8Array>();
@@ -47,6 +50,7 @@ export function createReflectionIndex(services: readonly DescService[]): Reflect
     for (const dependency of file.dependencies) addFile(dependency);
   };
   for (const service of services) addFile(service.file);
+  for (const file of furtherFiles) addFile(file);
 
   const bytesOf = (file: DescFile): Uint8Array => {
     const name = file.proto.name;

@@ -7,6 +7,7 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { Code, type ConnectRouter } from "@connectrpc/connect";
+import { file_google_rpc_error_details } from "../../gen/google/rpc/error_details_pb.ts";
 import {
   ServerReflection,
   type ServerReflectionRequest,
@@ -38,7 +39,11 @@ export function registerReflectionServices(
   router: ConnectRouter,
   services: readonly DescService[],
 ): void {
-  const index = createReflectionIndex([...services, ...reflectionServices]);
+  const index = createReflectionIndex(
+    [...services, ...reflectionServices],
+    // Callers that read the details of an error look for their types here.
+    [file_google_rpc_error_details],
+  );
   router.service(ServerReflection, {
     serverReflectionInfo: (requests) => answerAll(index, requests),
   });

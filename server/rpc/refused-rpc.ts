@@ -66,7 +66,14 @@ function trailerText(refusal: ConnectError): string {
 
 /** HTTP status of a Connect error (https://connectrpc.com/docs/protocol#error-codes). */
 function connectStatus(code: Code): number {
-  return code === Code.Unimplemented ? 501 : 503;
+  switch (code) {
+    case Code.Unimplemented:
+      return 501;
+    case Code.PermissionDenied:
+      return 403;
+    default:
+      return 503;
+  }
 }
 
 function envelope(flag: number, data: Uint8Array): AsyncIterable<Uint8Array> {

@@ -34,18 +34,25 @@ export async function createStaticFiles(folder: string): Promise<StaticFiles> {
   const root = await realpath(folder);
   return async (request) => {
     if (request.method !== "GET" && request.method !== "HEAD") return undefined;
-    const file = await findFile(root, pathOf(request.url));
-    if (file === undefined) return undefined;
+    const names = segments(pathOf(request.url));
+    const found = names && (await findFile(root, names));
+    if (!found) return undefined;
+    if (found.isFolder && !pathOf(request.url).endsWith("/")) {
+      // The page's relative links start from the folder.
+      const location = `/${names.map(encodeURIComponent).join("/")}/`;
+      return { status: 308, header: new Headers({ location }) };
+    }
+    const { file } = found;
     const bytes = await readFile(file);
     const etag = `"${createHash("sha256").update(bytes).digest("base64url").slice(0, 22)}"`;
     const header = new Headers({
-      "content-type": contentTypes[extname(file)] ?? "application/octet-stream",
+      "content-type": contentTypes[extname(file).toLowerCase()] ?? "application/octet-stream",
       "content-length": String(bytes.byteLength),
       "cache-control": "no-cache",
       "x-content-type-options": "nosniff",
       etag,
     });
-    if (request.header.get("if-none-match") === etag) {
+    if (matches(request.header.get("if-none-match"), etag)) {
       header.delete("content-length");
       return { status: 304, header };
     }
@@ -53,16 +60,25 @@ export async function createStaticFiles(folder: string): Promise<StaticFiles> {
   };
 }
 
-/** The file under `root` that a URL's path means; `undefined` if there is none. */
-async function findFile(root: string, path: string): Promise<string | undefined> {
-  const names = segments(path);
-  if (!names) return undefined;
+/** Whether an If-None-Match header names the tag (RFC 9110, section 13.1.2). */
+function matches(header: string | null, etag: string): boolean {
+  if (header === null) return false;
+  return header.split(",").some((given) => given.trim().replace(/^W\//, "") === etag);
+}
+
+/** The file under `root` that a path means, for a folder its page; `undefined` if there is none. */
+async function findFile(
+  root: string,
+  names: readonly string[],
+): Promise<{ readonly file: string; readonly isFolder: boolean } | undefined> {
   try {
     let file = await realpath(join(root, ...names));
-    if ((await stat(file)).isDirectory()) file = await realpath(join(file, "index.html"));
-    const inside = file.startsWith(root + sep);
-    const { size } = await stat(file);
-    return inside && size <= maxFileBytes ? file : undefined;
+    const isFolder = (await stat(file)).isDirectory();
+    if (isFolder) file = await realpath(join(file, "index.html"));
+    const inside = file.startsWith(root.endsWith(sep) ? root : root + sep);
+    const found = await stat(file);
+    const served = inside && found.isFile() && found.size <= maxFileBytes;
+    return served ? { file, isFolder } : undefined;
   } catch {
     // Nothing is there, or nothing that may be read.
     return undefined;
@@ -75,7 +91,7 @@ function segments(path: string): string[] | undefined {
     const names = path
       .split("/")
       .filter((name) => name !== "")
-      .map(decodeURIComponent);
+      .map((name) => decodeURIComponent(name));
     return names.some((name) => /^\.|[/\\\0]/.test(name)) ? undefined : names;
   } catch {
     // A broken percent-encoding names no file.

@@ -21,7 +21,7 @@ export const file_google_rpc_error_details: GenFile = /*@__PURE__*/
 /**
  * Says why a call failed, for programs.
  *
- * Every error that the server itself makes carries one. Unlike the message of the error, the reason
+ * Every error that a service of this project raises carries one. Unlike the message of the error, the reason
  * does not change with its wording.
  *
  * @generated from message google.rpc.ErrorInfo
