@@ -1,27 +1,37 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { rm } from "node:fs/promises";
+import { mkdir, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const root = new URL("../", import.meta.url);
+const root = fileURLToPath(new URL("../", import.meta.url));
 
 /**
- * Compiles a TypeScript project into an empty folder. Ends the program with the compiler's status
- * if that fails.
+ * Compiles a TypeScript project. The output takes the place of the last one when it is complete, so
+ * that nothing of an earlier build is left and whoever reads it meanwhile finds all of it. Ends the
+ * program with the compiler's status if that fails.
  *
  * @param {string} project - its tsconfig file, from the root of the repository
- * @param {string} outDir - the folder that the tsconfig names, from the root as well
+ * @param {string} outDir - where the output goes, from the root as well
+ * @param {(folder: string) => Promise<void>} [finish] - changes the output before it is put in place
  */
-export async function compile(project, outDir) {
-  // A file of an earlier build whose source is gone must not reach a package.
-  await rm(new URL(`${outDir}/`, root), { recursive: true, force: true });
-  const compiler = fileURLToPath(import.meta.resolve("typescript/package.json"));
-  const tsc = compiler.replace(/package\.json$/, "bin/tsc");
-  const child = spawn(process.execPath, [tsc, "-p", project], {
-    cwd: fileURLToPath(root),
+export async function compile(project, outDir, finish) {
+  const folder = join(root, "node_modules", ".cache", "tensorwire", `build-${process.pid}`);
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(dirname(folder), { recursive: true });
+  const typescript = fileURLToPath(import.meta.resolve("typescript/package.json"));
+  const tsc = join(dirname(typescript), "bin", "tsc");
+  const compiler = spawn(process.execPath, [tsc, "-p", project, "--outDir", folder], {
+    cwd: root,
     stdio: "inherit",
   });
-  const [status] = await once(child, "exit");
-  if (status !== 0) process.exit(status ?? 1);
+  const [status] = await once(compiler, "exit");
+  if (status !== 0) {
+    await rm(folder, { recursive: true, force: true });
+    process.exit(status ?? 1);
+  }
+  await finish?.(folder);
+  await rm(join(root, outDir), { recursive: true, force: true });
+  await rename(folder, join(root, outDir));
   console.log(`${project} compiled to ${outDir}/`);
 }

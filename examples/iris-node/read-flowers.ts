@@ -17,7 +17,7 @@ export async function readFlowers(path: string): Promise<readonly Flower[]> {
   const [, ...rows] = (await readFile(path, "utf8")).trimEnd().split(/\r?\n/);
   return rows.map((row, index) => {
     const cells = row.split(",").map((cell) => cell.trim());
-    const measures = cells.slice(0, 4).map(Number);
+    const measures = cells.slice(0, 4).map((cell) => (cell === "" ? Number.NaN : Number(cell)));
     if (measures.length < 4 || measures.some(Number.isNaN)) {
       throw new Error(`${path}, line ${index + 2}: expected four numbers, got "${row}"`);
     }

@@ -3,8 +3,8 @@
 /* eslint-disable */
 
 // The Open Inference Protocol (KServe v2) with the extensions of Triton: model configuration,
-// statistics, repository, shared memory, tracing and logging. Package, names and numbers are those of
-// KServe and Triton, so that their clients work unchanged.
+// statistics, repository, shared memory, tracing and logging. Package, names and numbers are those
+// of KServe and Triton, so that their clients work unchanged.
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
@@ -16,7 +16,85 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file inference/grpc_service.proto.
  */
 export const file_inference_grpc_service: GenFile = /*@__PURE__*/
-  fileDesc("ChxpbmZlcmVuY2UvZ3JwY19zZXJ2aWNlLnByb3RvEglpbmZlcmVuY2UiEwoRU2VydmVyTGl2ZVJlcXVlc3QiIgoSU2VydmVyTGl2ZVJlc3BvbnNlEgwKBGxpdmUYASABKAgiFAoSU2VydmVyUmVhZHlSZXF1ZXN0IiQKE1NlcnZlclJlYWR5UmVzcG9uc2USDQoFcmVhZHkYASABKAgiMgoRTW9kZWxSZWFkeVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJIiMKEk1vZGVsUmVhZHlSZXNwb25zZRINCgVyZWFkeRgBIAEoCCIXChVTZXJ2ZXJNZXRhZGF0YVJlcXVlc3QiSwoWU2VydmVyTWV0YWRhdGFSZXNwb25zZRIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSEgoKZXh0ZW5zaW9ucxgDIAMoCSI1ChRNb2RlbE1ldGFkYXRhUmVxdWVzdBIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAkijQIKFU1vZGVsTWV0YWRhdGFSZXNwb25zZRIMCgRuYW1lGAEgASgJEhAKCHZlcnNpb25zGAIgAygJEhAKCHBsYXRmb3JtGAMgASgJEj8KBmlucHV0cxgEIAMoCzIvLmluZmVyZW5jZS5Nb2RlbE1ldGFkYXRhUmVzcG9uc2UuVGVuc29yTWV0YWRhdGESQAoHb3V0cHV0cxgFIAMoCzIvLmluZmVyZW5jZS5Nb2RlbE1ldGFkYXRhUmVzcG9uc2UuVGVuc29yTWV0YWRhdGEaPwoOVGVuc29yTWV0YWRhdGESDAoEbmFtZRgBIAEoCRIQCghkYXRhdHlwZRgCIAEoCRINCgVzaGFwZRgDIAMoAyLuBgoRTW9kZWxJbmZlclJlcXVlc3QSEgoKbW9kZWxfbmFtZRgBIAEoCRIVCg1tb2RlbF92ZXJzaW9uGAIgASgJEgoKAmlkGAMgASgJEkAKCnBhcmFtZXRlcnMYBCADKAsyLC5pbmZlcmVuY2UuTW9kZWxJbmZlclJlcXVlc3QuUGFyYW1ldGVyc0VudHJ5Ej0KBmlucHV0cxgFIAMoCzItLmluZmVyZW5jZS5Nb2RlbEluZmVyUmVxdWVzdC5JbmZlcklucHV0VGVuc29yEkgKB291dHB1dHMYBiADKAsyNy5pbmZlcmVuY2UuTW9kZWxJbmZlclJlcXVlc3QuSW5mZXJSZXF1ZXN0ZWRPdXRwdXRUZW5zb3ISGgoScmF3X2lucHV0X2NvbnRlbnRzGAcgAygMGpQCChBJbmZlcklucHV0VGVuc29yEgwKBG5hbWUYASABKAkSEAoIZGF0YXR5cGUYAiABKAkSDQoFc2hhcGUYAyADKAMSUQoKcGFyYW1ldGVycxgEIAMoCzI9LmluZmVyZW5jZS5Nb2RlbEluZmVyUmVxdWVzdC5JbmZlcklucHV0VGVuc29yLlBhcmFtZXRlcnNFbnRyeRIwCghjb250ZW50cxgFIAEoCzIeLmluZmVyZW5jZS5JbmZlclRlbnNvckNvbnRlbnRzGkwKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSKAoFdmFsdWUYAiABKAsyGS5pbmZlcmVuY2UuSW5mZXJQYXJhbWV0ZXI6AjgBGtUBChpJbmZlclJlcXVlc3RlZE91dHB1dFRlbnNvchIMCgRuYW1lGAEgASgJElsKCnBhcmFtZXRlcnMYAiADKAsyRy5pbmZlcmVuY2UuTW9kZWxJbmZlclJlcXVlc3QuSW5mZXJSZXF1ZXN0ZWRPdXRwdXRUZW5zb3IuUGFyYW1ldGVyc0VudHJ5GkwKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSKAoFdmFsdWUYAiABKAsyGS5pbmZlcmVuY2UuSW5mZXJQYXJhbWV0ZXI6AjgBGkwKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSKAoFdmFsdWUYAiABKAsyGS5pbmZlcmVuY2UuSW5mZXJQYXJhbWV0ZXI6AjgBItUEChJNb2RlbEluZmVyUmVzcG9uc2USEgoKbW9kZWxfbmFtZRgBIAEoCRIVCg1tb2RlbF92ZXJzaW9uGAIgASgJEgoKAmlkGAMgASgJEkEKCnBhcmFtZXRlcnMYBCADKAsyLS5pbmZlcmVuY2UuTW9kZWxJbmZlclJlc3BvbnNlLlBhcmFtZXRlcnNFbnRyeRJACgdvdXRwdXRzGAUgAygLMi8uaW5mZXJlbmNlLk1vZGVsSW5mZXJSZXNwb25zZS5JbmZlck91dHB1dFRlbnNvchIbChNyYXdfb3V0cHV0X2NvbnRlbnRzGAYgAygMGpcCChFJbmZlck91dHB1dFRlbnNvchIMCgRuYW1lGAEgASgJEhAKCGRhdGF0eXBlGAIgASgJEg0KBXNoYXBlGAMgAygDElMKCnBhcmFtZXRlcnMYBCADKAsyPy5pbmZlcmVuY2UuTW9kZWxJbmZlclJlc3BvbnNlLkluZmVyT3V0cHV0VGVuc29yLlBhcmFtZXRlcnNFbnRyeRIwCghjb250ZW50cxgFIAEoCzIeLmluZmVyZW5jZS5JbmZlclRlbnNvckNvbnRlbnRzGkwKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSKAoFdmFsdWUYAiABKAsyGS5pbmZlcmVuY2UuSW5mZXJQYXJhbWV0ZXI6AjgBGkwKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSKAoFdmFsdWUYAiABKAsyGS5pbmZlcmVuY2UuSW5mZXJQYXJhbWV0ZXI6AjgBImgKGE1vZGVsU3RyZWFtSW5mZXJSZXNwb25zZRIVCg1lcnJvcl9tZXNzYWdlGAEgASgJEjUKDmluZmVyX3Jlc3BvbnNlGAIgASgLMh0uaW5mZXJlbmNlLk1vZGVsSW5mZXJSZXNwb25zZSIzChJNb2RlbENvbmZpZ1JlcXVlc3QSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJIj0KE01vZGVsQ29uZmlnUmVzcG9uc2USJgoGY29uZmlnGAEgASgLMhYuaW5mZXJlbmNlLk1vZGVsQ29uZmlnIjcKFk1vZGVsU3RhdGlzdGljc1JlcXVlc3QSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJIkoKF01vZGVsU3RhdGlzdGljc1Jlc3BvbnNlEi8KC21vZGVsX3N0YXRzGAEgAygLMhouaW5mZXJlbmNlLk1vZGVsU3RhdGlzdGljcyJAChZSZXBvc2l0b3J5SW5kZXhSZXF1ZXN0EhcKD3JlcG9zaXRvcnlfbmFtZRgBIAEoCRINCgVyZWFkeRgCIAEoCCKkAQoXUmVwb3NpdG9yeUluZGV4UmVzcG9uc2USPQoGbW9kZWxzGAEgAygLMi0uaW5mZXJlbmNlLlJlcG9zaXRvcnlJbmRleFJlc3BvbnNlLk1vZGVsSW5kZXgaSgoKTW9kZWxJbmRleBIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSDQoFc3RhdGUYAyABKAkSDgoGcmVhc29uGAQgASgJIuwBChpSZXBvc2l0b3J5TW9kZWxMb2FkUmVxdWVzdBIXCg9yZXBvc2l0b3J5X25hbWUYASABKAkSEgoKbW9kZWxfbmFtZRgCIAEoCRJJCgpwYXJhbWV0ZXJzGAMgAygLMjUuaW5mZXJlbmNlLlJlcG9zaXRvcnlNb2RlbExvYWRSZXF1ZXN0LlBhcmFtZXRlcnNFbnRyeRpWCg9QYXJhbWV0ZXJzRW50cnkSCwoDa2V5GAEgASgJEjIKBXZhbHVlGAIgASgLMiMuaW5mZXJlbmNlLk1vZGVsUmVwb3NpdG9yeVBhcmFtZXRlcjoCOAEiRAobUmVwb3NpdG9yeU1vZGVsTG9hZFJlc3BvbnNlEhIKCm1vZGVsX25hbWUYASABKAkSEQoJaXNfbG9hZGVkGAIgASgIIvABChxSZXBvc2l0b3J5TW9kZWxVbmxvYWRSZXF1ZXN0EhcKD3JlcG9zaXRvcnlfbmFtZRgBIAEoCRISCgptb2RlbF9uYW1lGAIgASgJEksKCnBhcmFtZXRlcnMYAyADKAsyNy5pbmZlcmVuY2UuUmVwb3NpdG9yeU1vZGVsVW5sb2FkUmVxdWVzdC5QYXJhbWV0ZXJzRW50cnkaVgoPUGFyYW1ldGVyc0VudHJ5EgsKA2tleRgBIAEoCRIyCgV2YWx1ZRgCIAEoCzIjLmluZmVyZW5jZS5Nb2RlbFJlcG9zaXRvcnlQYXJhbWV0ZXI6AjgBIkgKHVJlcG9zaXRvcnlNb2RlbFVubG9hZFJlc3BvbnNlEhIKCm1vZGVsX25hbWUYASABKAkSEwoLaXNfdW5sb2FkZWQYAiABKAgiLwofU3lzdGVtU2hhcmVkTWVtb3J5U3RhdHVzUmVxdWVzdBIMCgRuYW1lGAEgASgJIqUCCiBTeXN0ZW1TaGFyZWRNZW1vcnlTdGF0dXNSZXNwb25zZRJJCgdyZWdpb25zGAEgAygLMjguaW5mZXJlbmNlLlN5c3RlbVNoYXJlZE1lbW9yeVN0YXR1c1Jlc3BvbnNlLlJlZ2lvbnNFbnRyeRpMCgxSZWdpb25TdGF0dXMSDAoEbmFtZRgBIAEoCRILCgNrZXkYAiABKAkSDgoGb2Zmc2V0GAMgASgEEhEKCWJ5dGVfc2l6ZRgEIAEoBBpoCgxSZWdpb25zRW50cnkSCwoDa2V5GAEgASgJEkcKBXZhbHVlGAIgASgLMjguaW5mZXJlbmNlLlN5c3RlbVNoYXJlZE1lbW9yeVN0YXR1c1Jlc3BvbnNlLlJlZ2lvblN0YXR1czoCOAEiYQohU3lzdGVtU2hhcmVkTWVtb3J5UmVnaXN0ZXJSZXF1ZXN0EgwKBG5hbWUYASABKAkSCwoDa2V5GAIgASgJEg4KBm9mZnNldBgDIAEoBBIRCglieXRlX3NpemUYBCABKAQiJAoiU3lzdGVtU2hhcmVkTWVtb3J5UmVnaXN0ZXJSZXNwb25zZSIzCiNTeXN0ZW1TaGFyZWRNZW1vcnlVbnJlZ2lzdGVyUmVxdWVzdBIMCgRuYW1lGAEgASgJIiYKJFN5c3RlbVNoYXJlZE1lbW9yeVVucmVnaXN0ZXJSZXNwb25zZSItCh1DdWRhU2hhcmVkTWVtb3J5U3RhdHVzUmVxdWVzdBIMCgRuYW1lGAEgASgJIpUCCh5DdWRhU2hhcmVkTWVtb3J5U3RhdHVzUmVzcG9uc2USRwoHcmVnaW9ucxgBIAMoCzI2LmluZmVyZW5jZS5DdWRhU2hhcmVkTWVtb3J5U3RhdHVzUmVzcG9uc2UuUmVnaW9uc0VudHJ5GkIKDFJlZ2lvblN0YXR1cxIMCgRuYW1lGAEgASgJEhEKCWRldmljZV9pZBgCIAEoBBIRCglieXRlX3NpemUYAyABKAQaZgoMUmVnaW9uc0VudHJ5EgsKA2tleRgBIAEoCRJFCgV2YWx1ZRgCIAEoCzI2LmluZmVyZW5jZS5DdWRhU2hhcmVkTWVtb3J5U3RhdHVzUmVzcG9uc2UuUmVnaW9uU3RhdHVzOgI4ASJpCh9DdWRhU2hhcmVkTWVtb3J5UmVnaXN0ZXJSZXF1ZXN0EgwKBG5hbWUYASABKAkSEgoKcmF3X2hhbmRsZRgCIAEoDBIRCglkZXZpY2VfaWQYAyABKAMSEQoJYnl0ZV9zaXplGAQgASgEIiIKIEN1ZGFTaGFyZWRNZW1vcnlSZWdpc3RlclJlc3BvbnNlIjEKIUN1ZGFTaGFyZWRNZW1vcnlVbnJlZ2lzdGVyUmVxdWVzdBIMCgRuYW1lGAEgASgJIiQKIkN1ZGFTaGFyZWRNZW1vcnlVbnJlZ2lzdGVyUmVzcG9uc2Ui5gEKE1RyYWNlU2V0dGluZ1JlcXVlc3QSPgoIc2V0dGluZ3MYASADKAsyLC5pbmZlcmVuY2UuVHJhY2VTZXR0aW5nUmVxdWVzdC5TZXR0aW5nc0VudHJ5EhIKCm1vZGVsX25hbWUYAiABKAkaHQoMU2V0dGluZ1ZhbHVlEg0KBXZhbHVlGAEgAygJGlwKDVNldHRpbmdzRW50cnkSCwoDa2V5GAEgASgJEjoKBXZhbHVlGAIgASgLMisuaW5mZXJlbmNlLlRyYWNlU2V0dGluZ1JlcXVlc3QuU2V0dGluZ1ZhbHVlOgI4ASLVAQoUVHJhY2VTZXR0aW5nUmVzcG9uc2USPwoIc2V0dGluZ3MYASADKAsyLS5pbmZlcmVuY2UuVHJhY2VTZXR0aW5nUmVzcG9uc2UuU2V0dGluZ3NFbnRyeRodCgxTZXR0aW5nVmFsdWUSDQoFdmFsdWUYASADKAkaXQoNU2V0dGluZ3NFbnRyeRILCgNrZXkYASABKAkSOwoFdmFsdWUYAiABKAsyLC5pbmZlcmVuY2UuVHJhY2VTZXR0aW5nUmVzcG9uc2UuU2V0dGluZ1ZhbHVlOgI4ASKaAgoSTG9nU2V0dGluZ3NSZXF1ZXN0Ej0KCHNldHRpbmdzGAEgAygLMisuaW5mZXJlbmNlLkxvZ1NldHRpbmdzUmVxdWVzdC5TZXR0aW5nc0VudHJ5GmgKDFNldHRpbmdWYWx1ZRIUCgpib29sX3BhcmFtGAEgASgISAASFgoMdWludDMyX3BhcmFtGAIgASgNSAASFgoMc3RyaW5nX3BhcmFtGAMgASgJSABCEgoQcGFyYW1ldGVyX2Nob2ljZRpbCg1TZXR0aW5nc0VudHJ5EgsKA2tleRgBIAEoCRI5CgV2YWx1ZRgCIAEoCzIqLmluZmVyZW5jZS5Mb2dTZXR0aW5nc1JlcXVlc3QuU2V0dGluZ1ZhbHVlOgI4ASKdAgoTTG9nU2V0dGluZ3NSZXNwb25zZRI+CghzZXR0aW5ncxgBIAMoCzIsLmluZmVyZW5jZS5Mb2dTZXR0aW5nc1Jlc3BvbnNlLlNldHRpbmdzRW50cnkaaAoMU2V0dGluZ1ZhbHVlEhQKCmJvb2xfcGFyYW0YASABKAhIABIWCgx1aW50MzJfcGFyYW0YAiABKA1IABIWCgxzdHJpbmdfcGFyYW0YAyABKAlIAEISChBwYXJhbWV0ZXJfY2hvaWNlGlwKDVNldHRpbmdzRW50cnkSCwoDa2V5GAEgASgJEjoKBXZhbHVlGAIgASgLMisuaW5mZXJlbmNlLkxvZ1NldHRpbmdzUmVzcG9uc2UuU2V0dGluZ1ZhbHVlOgI4ASKZAQoOSW5mZXJQYXJhbWV0ZXISFAoKYm9vbF9wYXJhbRgBIAEoCEgAEhUKC2ludDY0X3BhcmFtGAIgASgDSAASFgoMc3RyaW5nX3BhcmFtGAMgASgJSAASFgoMZG91YmxlX3BhcmFtGAQgASgBSAASFgoMdWludDY0X3BhcmFtGAUgASgESABCEgoQcGFyYW1ldGVyX2Nob2ljZSLQAQoTSW5mZXJUZW5zb3JDb250ZW50cxIVCg1ib29sX2NvbnRlbnRzGAEgAygIEhQKDGludF9jb250ZW50cxgCIAMoBRIWCg5pbnQ2NF9jb250ZW50cxgDIAMoAxIVCg11aW50X2NvbnRlbnRzGAQgAygNEhcKD3VpbnQ2NF9jb250ZW50cxgFIAMoBBIVCg1mcDMyX2NvbnRlbnRzGAYgAygCEhUKDWZwNjRfY29udGVudHMYByADKAESFgoOYnl0ZXNfY29udGVudHMYCCADKAwiigEKGE1vZGVsUmVwb3NpdG9yeVBhcmFtZXRlchIUCgpib29sX3BhcmFtGAEgASgISAASFQoLaW50NjRfcGFyYW0YAiABKANIABIWCgxzdHJpbmdfcGFyYW0YAyABKAlIABIVCgtieXRlc19wYXJhbRgEIAEoDEgAQhIKEHBhcmFtZXRlcl9jaG9pY2UiLgoRU3RhdGlzdGljRHVyYXRpb24SDQoFY291bnQYASABKAQSCgoCbnMYAiABKAQinAMKD0luZmVyU3RhdGlzdGljcxItCgdzdWNjZXNzGAEgASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uEioKBGZhaWwYAiABKAsyHC5pbmZlcmVuY2UuU3RhdGlzdGljRHVyYXRpb24SKwoFcXVldWUYAyABKAsyHC5pbmZlcmVuY2UuU3RhdGlzdGljRHVyYXRpb24SMwoNY29tcHV0ZV9pbnB1dBgEIAEoCzIcLmluZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvbhIzCg1jb21wdXRlX2luZmVyGAUgASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uEjQKDmNvbXB1dGVfb3V0cHV0GAYgASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uEi8KCWNhY2hlX2hpdBgHIAEoCzIcLmluZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvbhIwCgpjYWNoZV9taXNzGAggASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uIsMCChdJbmZlclJlc3BvbnNlU3RhdGlzdGljcxIzCg1jb21wdXRlX2luZmVyGAEgASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uEjQKDmNvbXB1dGVfb3V0cHV0GAIgASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uEi0KB3N1Y2Nlc3MYAyABKAsyHC5pbmZlcmVuY2UuU3RhdGlzdGljRHVyYXRpb24SKgoEZmFpbBgEIAEoCzIcLmluZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvbhI0Cg5lbXB0eV9yZXNwb25zZRgFIAEoCzIcLmluZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvbhIsCgZjYW5jZWwYBiABKAsyHC5pbmZlcmVuY2UuU3RhdGlzdGljRHVyYXRpb24iygEKFEluZmVyQmF0Y2hTdGF0aXN0aWNzEhIKCmJhdGNoX3NpemUYASABKAQSMwoNY29tcHV0ZV9pbnB1dBgCIAEoCzIcLmluZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvbhIzCg1jb21wdXRlX2luZmVyGAMgASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uEjQKDmNvbXB1dGVfb3V0cHV0GAQgASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uIjoKC01lbW9yeVVzYWdlEgwKBHR5cGUYASABKAkSCgoCaWQYAiABKAMSEQoJYnl0ZV9zaXplGAMgASgEIrQDCg9Nb2RlbFN0YXRpc3RpY3MSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEhYKDmxhc3RfaW5mZXJlbmNlGAMgASgEEhcKD2luZmVyZW5jZV9jb3VudBgEIAEoBBIXCg9leGVjdXRpb25fY291bnQYBSABKAQSMwoPaW5mZXJlbmNlX3N0YXRzGAYgASgLMhouaW5mZXJlbmNlLkluZmVyU3RhdGlzdGljcxI0CgtiYXRjaF9zdGF0cxgHIAMoCzIfLmluZmVyZW5jZS5JbmZlckJhdGNoU3RhdGlzdGljcxIsCgxtZW1vcnlfdXNhZ2UYCCADKAsyFi5pbmZlcmVuY2UuTWVtb3J5VXNhZ2USRQoOcmVzcG9uc2Vfc3RhdHMYCSADKAsyLS5pbmZlcmVuY2UuTW9kZWxTdGF0aXN0aWNzLlJlc3BvbnNlU3RhdHNFbnRyeRpYChJSZXNwb25zZVN0YXRzRW50cnkSCwoDa2V5GAEgASgJEjEKBXZhbHVlGAIgASgLMiIuaW5mZXJlbmNlLkluZmVyUmVzcG9uc2VTdGF0aXN0aWNzOgI4ATKODwoUR1JQQ0luZmVyZW5jZVNlcnZpY2USSQoKU2VydmVyTGl2ZRIcLmluZmVyZW5jZS5TZXJ2ZXJMaXZlUmVxdWVzdBodLmluZmVyZW5jZS5TZXJ2ZXJMaXZlUmVzcG9uc2USTAoLU2VydmVyUmVhZHkSHS5pbmZlcmVuY2UuU2VydmVyUmVhZHlSZXF1ZXN0Gh4uaW5mZXJlbmNlLlNlcnZlclJlYWR5UmVzcG9uc2USSQoKTW9kZWxSZWFkeRIcLmluZmVyZW5jZS5Nb2RlbFJlYWR5UmVxdWVzdBodLmluZmVyZW5jZS5Nb2RlbFJlYWR5UmVzcG9uc2USVQoOU2VydmVyTWV0YWRhdGESIC5pbmZlcmVuY2UuU2VydmVyTWV0YWRhdGFSZXF1ZXN0GiEuaW5mZXJlbmNlLlNlcnZlck1ldGFkYXRhUmVzcG9uc2USUgoNTW9kZWxNZXRhZGF0YRIfLmluZmVyZW5jZS5Nb2RlbE1ldGFkYXRhUmVxdWVzdBogLmluZmVyZW5jZS5Nb2RlbE1ldGFkYXRhUmVzcG9uc2USSQoKTW9kZWxJbmZlchIcLmluZmVyZW5jZS5Nb2RlbEluZmVyUmVxdWVzdBodLmluZmVyZW5jZS5Nb2RlbEluZmVyUmVzcG9uc2USWQoQTW9kZWxTdHJlYW1JbmZlchIcLmluZmVyZW5jZS5Nb2RlbEluZmVyUmVxdWVzdBojLmluZmVyZW5jZS5Nb2RlbFN0cmVhbUluZmVyUmVzcG9uc2UoATABEkwKC01vZGVsQ29uZmlnEh0uaW5mZXJlbmNlLk1vZGVsQ29uZmlnUmVxdWVzdBoeLmluZmVyZW5jZS5Nb2RlbENvbmZpZ1Jlc3BvbnNlElgKD01vZGVsU3RhdGlzdGljcxIhLmluZmVyZW5jZS5Nb2RlbFN0YXRpc3RpY3NSZXF1ZXN0GiIuaW5mZXJlbmNlLk1vZGVsU3RhdGlzdGljc1Jlc3BvbnNlElgKD1JlcG9zaXRvcnlJbmRleBIhLmluZmVyZW5jZS5SZXBvc2l0b3J5SW5kZXhSZXF1ZXN0GiIuaW5mZXJlbmNlLlJlcG9zaXRvcnlJbmRleFJlc3BvbnNlEmQKE1JlcG9zaXRvcnlNb2RlbExvYWQSJS5pbmZlcmVuY2UuUmVwb3NpdG9yeU1vZGVsTG9hZFJlcXVlc3QaJi5pbmZlcmVuY2UuUmVwb3NpdG9yeU1vZGVsTG9hZFJlc3BvbnNlEmoKFVJlcG9zaXRvcnlNb2RlbFVubG9hZBInLmluZmVyZW5jZS5SZXBvc2l0b3J5TW9kZWxVbmxvYWRSZXF1ZXN0GiguaW5mZXJlbmNlLlJlcG9zaXRvcnlNb2RlbFVubG9hZFJlc3BvbnNlEnMKGFN5c3RlbVNoYXJlZE1lbW9yeVN0YXR1cxIqLmluZmVyZW5jZS5TeXN0ZW1TaGFyZWRNZW1vcnlTdGF0dXNSZXF1ZXN0GisuaW5mZXJlbmNlLlN5c3RlbVNoYXJlZE1lbW9yeVN0YXR1c1Jlc3BvbnNlEnkKGlN5c3RlbVNoYXJlZE1lbW9yeVJlZ2lzdGVyEiwuaW5mZXJlbmNlLlN5c3RlbVNoYXJlZE1lbW9yeVJlZ2lzdGVyUmVxdWVzdBotLmluZmVyZW5jZS5TeXN0ZW1TaGFyZWRNZW1vcnlSZWdpc3RlclJlc3BvbnNlEn8KHFN5c3RlbVNoYXJlZE1lbW9yeVVucmVnaXN0ZXISLi5pbmZlcmVuY2UuU3lzdGVtU2hhcmVkTWVtb3J5VW5yZWdpc3RlclJlcXVlc3QaLy5pbmZlcmVuY2UuU3lzdGVtU2hhcmVkTWVtb3J5VW5yZWdpc3RlclJlc3BvbnNlEm0KFkN1ZGFTaGFyZWRNZW1vcnlTdGF0dXMSKC5pbmZlcmVuY2UuQ3VkYVNoYXJlZE1lbW9yeVN0YXR1c1JlcXVlc3QaKS5pbmZlcmVuY2UuQ3VkYVNoYXJlZE1lbW9yeVN0YXR1c1Jlc3BvbnNlEnMKGEN1ZGFTaGFyZWRNZW1vcnlSZWdpc3RlchIqLmluZmVyZW5jZS5DdWRhU2hhcmVkTWVtb3J5UmVnaXN0ZXJSZXF1ZXN0GisuaW5mZXJlbmNlLkN1ZGFTaGFyZWRNZW1vcnlSZWdpc3RlclJlc3BvbnNlEnkKGkN1ZGFTaGFyZWRNZW1vcnlVbnJlZ2lzdGVyEiwuaW5mZXJlbmNlLkN1ZGFTaGFyZWRNZW1vcnlVbnJlZ2lzdGVyUmVxdWVzdBotLmluZmVyZW5jZS5DdWRhU2hhcmVkTWVtb3J5VW5yZWdpc3RlclJlc3BvbnNlEk8KDFRyYWNlU2V0dGluZxIeLmluZmVyZW5jZS5UcmFjZVNldHRpbmdSZXF1ZXN0Gh8uaW5mZXJlbmNlLlRyYWNlU2V0dGluZ1Jlc3BvbnNlEkwKC0xvZ1NldHRpbmdzEh0uaW5mZXJlbmNlLkxvZ1NldHRpbmdzUmVxdWVzdBoeLmluZmVyZW5jZS5Mb2dTZXR0aW5nc1Jlc3BvbnNlYgZwcm90bzM", [file_inference_model_config]);
+  fileDesc("ChxpbmZlcmVuY2UvZ3JwY19zZXJ2aWNlLnByb3RvEglpbmZlcmVuY2UitAMKD01vZGVsU3RhdGlzdGljcxIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSFgoObGFzdF9pbmZlcmVuY2UYAyABKAQSFwoPaW5mZXJlbmNlX2NvdW50GAQgASgEEhcKD2V4ZWN1dGlvbl9jb3VudBgFIAEoBBIzCg9pbmZlcmVuY2Vfc3RhdHMYBiABKAsyGi5pbmZlcmVuY2UuSW5mZXJTdGF0aXN0aWNzEjQKC2JhdGNoX3N0YXRzGAcgAygLMh8uaW5mZXJlbmNlLkluZmVyQmF0Y2hTdGF0aXN0aWNzEiwKDG1lbW9yeV91c2FnZRgIIAMoCzIWLmluZmVyZW5jZS5NZW1vcnlVc2FnZRJFCg5yZXNwb25zZV9zdGF0cxgJIAMoCzItLmluZmVyZW5jZS5Nb2RlbFN0YXRpc3RpY3MuUmVzcG9uc2VTdGF0c0VudHJ5GlgKElJlc3BvbnNlU3RhdHNFbnRyeRILCgNrZXkYASABKAkSMQoFdmFsdWUYAiABKAsyIi5pbmZlcmVuY2UuSW5mZXJSZXNwb25zZVN0YXRpc3RpY3M6AjgBIhMKEVNlcnZlckxpdmVSZXF1ZXN0IiIKElNlcnZlckxpdmVSZXNwb25zZRIMCgRsaXZlGAEgASgIIhQKElNlcnZlclJlYWR5UmVxdWVzdCIkChNTZXJ2ZXJSZWFkeVJlc3BvbnNlEg0KBXJlYWR5GAEgASgIIjIKEU1vZGVsUmVhZHlSZXF1ZXN0EgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCSIjChJNb2RlbFJlYWR5UmVzcG9uc2USDQoFcmVhZHkYASABKAgiFwoVU2VydmVyTWV0YWRhdGFSZXF1ZXN0IksKFlNlcnZlck1ldGFkYXRhUmVzcG9uc2USDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEhIKCmV4dGVuc2lvbnMYAyADKAkiNQoUTW9kZWxNZXRhZGF0YVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJIo0CChVNb2RlbE1ldGFkYXRhUmVzcG9uc2USDAoEbmFtZRgBIAEoCRIQCgh2ZXJzaW9ucxgCIAMoCRIQCghwbGF0Zm9ybRgDIAEoCRI/CgZpbnB1dHMYBCADKAsyLy5pbmZlcmVuY2UuTW9kZWxNZXRhZGF0YVJlc3BvbnNlLlRlbnNvck1ldGFkYXRhEkAKB291dHB1dHMYBSADKAsyLy5pbmZlcmVuY2UuTW9kZWxNZXRhZGF0YVJlc3BvbnNlLlRlbnNvck1ldGFkYXRhGj8KDlRlbnNvck1ldGFkYXRhEgwKBG5hbWUYASABKAkSEAoIZGF0YXR5cGUYAiABKAkSDQoFc2hhcGUYAyADKAMi7gYKEU1vZGVsSW5mZXJSZXF1ZXN0EhIKCm1vZGVsX25hbWUYASABKAkSFQoNbW9kZWxfdmVyc2lvbhgCIAEoCRIKCgJpZBgDIAEoCRJACgpwYXJhbWV0ZXJzGAQgAygLMiwuaW5mZXJlbmNlLk1vZGVsSW5mZXJSZXF1ZXN0LlBhcmFtZXRlcnNFbnRyeRI9CgZpbnB1dHMYBSADKAsyLS5pbmZlcmVuY2UuTW9kZWxJbmZlclJlcXVlc3QuSW5mZXJJbnB1dFRlbnNvchJICgdvdXRwdXRzGAYgAygLMjcuaW5mZXJlbmNlLk1vZGVsSW5mZXJSZXF1ZXN0LkluZmVyUmVxdWVzdGVkT3V0cHV0VGVuc29yEhoKEnJhd19pbnB1dF9jb250ZW50cxgHIAMoDBqUAgoQSW5mZXJJbnB1dFRlbnNvchIMCgRuYW1lGAEgASgJEhAKCGRhdGF0eXBlGAIgASgJEg0KBXNoYXBlGAMgAygDElEKCnBhcmFtZXRlcnMYBCADKAsyPS5pbmZlcmVuY2UuTW9kZWxJbmZlclJlcXVlc3QuSW5mZXJJbnB1dFRlbnNvci5QYXJhbWV0ZXJzRW50cnkSMAoIY29udGVudHMYBSABKAsyHi5pbmZlcmVuY2UuSW5mZXJUZW5zb3JDb250ZW50cxpMCg9QYXJhbWV0ZXJzRW50cnkSCwoDa2V5GAEgASgJEigKBXZhbHVlGAIgASgLMhkuaW5mZXJlbmNlLkluZmVyUGFyYW1ldGVyOgI4ARrVAQoaSW5mZXJSZXF1ZXN0ZWRPdXRwdXRUZW5zb3ISDAoEbmFtZRgBIAEoCRJbCgpwYXJhbWV0ZXJzGAIgAygLMkcuaW5mZXJlbmNlLk1vZGVsSW5mZXJSZXF1ZXN0LkluZmVyUmVxdWVzdGVkT3V0cHV0VGVuc29yLlBhcmFtZXRlcnNFbnRyeRpMCg9QYXJhbWV0ZXJzRW50cnkSCwoDa2V5GAEgASgJEigKBXZhbHVlGAIgASgLMhkuaW5mZXJlbmNlLkluZmVyUGFyYW1ldGVyOgI4ARpMCg9QYXJhbWV0ZXJzRW50cnkSCwoDa2V5GAEgASgJEigKBXZhbHVlGAIgASgLMhkuaW5mZXJlbmNlLkluZmVyUGFyYW1ldGVyOgI4ASLVBAoSTW9kZWxJbmZlclJlc3BvbnNlEhIKCm1vZGVsX25hbWUYASABKAkSFQoNbW9kZWxfdmVyc2lvbhgCIAEoCRIKCgJpZBgDIAEoCRJBCgpwYXJhbWV0ZXJzGAQgAygLMi0uaW5mZXJlbmNlLk1vZGVsSW5mZXJSZXNwb25zZS5QYXJhbWV0ZXJzRW50cnkSQAoHb3V0cHV0cxgFIAMoCzIvLmluZmVyZW5jZS5Nb2RlbEluZmVyUmVzcG9uc2UuSW5mZXJPdXRwdXRUZW5zb3ISGwoTcmF3X291dHB1dF9jb250ZW50cxgGIAMoDBqXAgoRSW5mZXJPdXRwdXRUZW5zb3ISDAoEbmFtZRgBIAEoCRIQCghkYXRhdHlwZRgCIAEoCRINCgVzaGFwZRgDIAMoAxJTCgpwYXJhbWV0ZXJzGAQgAygLMj8uaW5mZXJlbmNlLk1vZGVsSW5mZXJSZXNwb25zZS5JbmZlck91dHB1dFRlbnNvci5QYXJhbWV0ZXJzRW50cnkSMAoIY29udGVudHMYBSABKAsyHi5pbmZlcmVuY2UuSW5mZXJUZW5zb3JDb250ZW50cxpMCg9QYXJhbWV0ZXJzRW50cnkSCwoDa2V5GAEgASgJEigKBXZhbHVlGAIgASgLMhkuaW5mZXJlbmNlLkluZmVyUGFyYW1ldGVyOgI4ARpMCg9QYXJhbWV0ZXJzRW50cnkSCwoDa2V5GAEgASgJEigKBXZhbHVlGAIgASgLMhkuaW5mZXJlbmNlLkluZmVyUGFyYW1ldGVyOgI4ASJoChhNb2RlbFN0cmVhbUluZmVyUmVzcG9uc2USFQoNZXJyb3JfbWVzc2FnZRgBIAEoCRI1Cg5pbmZlcl9yZXNwb25zZRgCIAEoCzIdLmluZmVyZW5jZS5Nb2RlbEluZmVyUmVzcG9uc2UiMwoSTW9kZWxDb25maWdSZXF1ZXN0EgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCSI9ChNNb2RlbENvbmZpZ1Jlc3BvbnNlEiYKBmNvbmZpZxgBIAEoCzIWLmluZmVyZW5jZS5Nb2RlbENvbmZpZyI3ChZNb2RlbFN0YXRpc3RpY3NSZXF1ZXN0EgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCSJKChdNb2RlbFN0YXRpc3RpY3NSZXNwb25zZRIvCgttb2RlbF9zdGF0cxgBIAMoCzIaLmluZmVyZW5jZS5Nb2RlbFN0YXRpc3RpY3MiQAoWUmVwb3NpdG9yeUluZGV4UmVxdWVzdBIXCg9yZXBvc2l0b3J5X25hbWUYASABKAkSDQoFcmVhZHkYAiABKAgipAEKF1JlcG9zaXRvcnlJbmRleFJlc3BvbnNlEj0KBm1vZGVscxgBIAMoCzItLmluZmVyZW5jZS5SZXBvc2l0b3J5SW5kZXhSZXNwb25zZS5Nb2RlbEluZGV4GkoKCk1vZGVsSW5kZXgSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEg0KBXN0YXRlGAMgASgJEg4KBnJlYXNvbhgEIAEoCSLsAQoaUmVwb3NpdG9yeU1vZGVsTG9hZFJlcXVlc3QSFwoPcmVwb3NpdG9yeV9uYW1lGAEgASgJEhIKCm1vZGVsX25hbWUYAiABKAkSSQoKcGFyYW1ldGVycxgDIAMoCzI1LmluZmVyZW5jZS5SZXBvc2l0b3J5TW9kZWxMb2FkUmVxdWVzdC5QYXJhbWV0ZXJzRW50cnkaVgoPUGFyYW1ldGVyc0VudHJ5EgsKA2tleRgBIAEoCRIyCgV2YWx1ZRgCIAEoCzIjLmluZmVyZW5jZS5Nb2RlbFJlcG9zaXRvcnlQYXJhbWV0ZXI6AjgBIkQKG1JlcG9zaXRvcnlNb2RlbExvYWRSZXNwb25zZRISCgptb2RlbF9uYW1lGAEgASgJEhEKCWlzX2xvYWRlZBgCIAEoCCLwAQocUmVwb3NpdG9yeU1vZGVsVW5sb2FkUmVxdWVzdBIXCg9yZXBvc2l0b3J5X25hbWUYASABKAkSEgoKbW9kZWxfbmFtZRgCIAEoCRJLCgpwYXJhbWV0ZXJzGAMgAygLMjcuaW5mZXJlbmNlLlJlcG9zaXRvcnlNb2RlbFVubG9hZFJlcXVlc3QuUGFyYW1ldGVyc0VudHJ5GlYKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSMgoFdmFsdWUYAiABKAsyIy5pbmZlcmVuY2UuTW9kZWxSZXBvc2l0b3J5UGFyYW1ldGVyOgI4ASJICh1SZXBvc2l0b3J5TW9kZWxVbmxvYWRSZXNwb25zZRISCgptb2RlbF9uYW1lGAEgASgJEhMKC2lzX3VubG9hZGVkGAIgASgIIi8KH1N5c3RlbVNoYXJlZE1lbW9yeVN0YXR1c1JlcXVlc3QSDAoEbmFtZRgBIAEoCSKlAgogU3lzdGVtU2hhcmVkTWVtb3J5U3RhdHVzUmVzcG9uc2USSQoHcmVnaW9ucxgBIAMoCzI4LmluZmVyZW5jZS5TeXN0ZW1TaGFyZWRNZW1vcnlTdGF0dXNSZXNwb25zZS5SZWdpb25zRW50cnkaTAoMUmVnaW9uU3RhdHVzEgwKBG5hbWUYASABKAkSCwoDa2V5GAIgASgJEg4KBm9mZnNldBgDIAEoBBIRCglieXRlX3NpemUYBCABKAQaaAoMUmVnaW9uc0VudHJ5EgsKA2tleRgBIAEoCRJHCgV2YWx1ZRgCIAEoCzI4LmluZmVyZW5jZS5TeXN0ZW1TaGFyZWRNZW1vcnlTdGF0dXNSZXNwb25zZS5SZWdpb25TdGF0dXM6AjgBImEKIVN5c3RlbVNoYXJlZE1lbW9yeVJlZ2lzdGVyUmVxdWVzdBIMCgRuYW1lGAEgASgJEgsKA2tleRgCIAEoCRIOCgZvZmZzZXQYAyABKAQSEQoJYnl0ZV9zaXplGAQgASgEIiQKIlN5c3RlbVNoYXJlZE1lbW9yeVJlZ2lzdGVyUmVzcG9uc2UiMwojU3lzdGVtU2hhcmVkTWVtb3J5VW5yZWdpc3RlclJlcXVlc3QSDAoEbmFtZRgBIAEoCSImCiRTeXN0ZW1TaGFyZWRNZW1vcnlVbnJlZ2lzdGVyUmVzcG9uc2UiLQodQ3VkYVNoYXJlZE1lbW9yeVN0YXR1c1JlcXVlc3QSDAoEbmFtZRgBIAEoCSKVAgoeQ3VkYVNoYXJlZE1lbW9yeVN0YXR1c1Jlc3BvbnNlEkcKB3JlZ2lvbnMYASADKAsyNi5pbmZlcmVuY2UuQ3VkYVNoYXJlZE1lbW9yeVN0YXR1c1Jlc3BvbnNlLlJlZ2lvbnNFbnRyeRpCCgxSZWdpb25TdGF0dXMSDAoEbmFtZRgBIAEoCRIRCglkZXZpY2VfaWQYAiABKAQSEQoJYnl0ZV9zaXplGAMgASgEGmYKDFJlZ2lvbnNFbnRyeRILCgNrZXkYASABKAkSRQoFdmFsdWUYAiABKAsyNi5pbmZlcmVuY2UuQ3VkYVNoYXJlZE1lbW9yeVN0YXR1c1Jlc3BvbnNlLlJlZ2lvblN0YXR1czoCOAEiaQofQ3VkYVNoYXJlZE1lbW9yeVJlZ2lzdGVyUmVxdWVzdBIMCgRuYW1lGAEgASgJEhIKCnJhd19oYW5kbGUYAiABKAwSEQoJZGV2aWNlX2lkGAMgASgDEhEKCWJ5dGVfc2l6ZRgEIAEoBCIiCiBDdWRhU2hhcmVkTWVtb3J5UmVnaXN0ZXJSZXNwb25zZSIxCiFDdWRhU2hhcmVkTWVtb3J5VW5yZWdpc3RlclJlcXVlc3QSDAoEbmFtZRgBIAEoCSIkCiJDdWRhU2hhcmVkTWVtb3J5VW5yZWdpc3RlclJlc3BvbnNlIuYBChNUcmFjZVNldHRpbmdSZXF1ZXN0Ej4KCHNldHRpbmdzGAEgAygLMiwuaW5mZXJlbmNlLlRyYWNlU2V0dGluZ1JlcXVlc3QuU2V0dGluZ3NFbnRyeRISCgptb2RlbF9uYW1lGAIgASgJGh0KDFNldHRpbmdWYWx1ZRINCgV2YWx1ZRgBIAMoCRpcCg1TZXR0aW5nc0VudHJ5EgsKA2tleRgBIAEoCRI6CgV2YWx1ZRgCIAEoCzIrLmluZmVyZW5jZS5UcmFjZVNldHRpbmdSZXF1ZXN0LlNldHRpbmdWYWx1ZToCOAEi1QEKFFRyYWNlU2V0dGluZ1Jlc3BvbnNlEj8KCHNldHRpbmdzGAEgAygLMi0uaW5mZXJlbmNlLlRyYWNlU2V0dGluZ1Jlc3BvbnNlLlNldHRpbmdzRW50cnkaHQoMU2V0dGluZ1ZhbHVlEg0KBXZhbHVlGAEgAygJGl0KDVNldHRpbmdzRW50cnkSCwoDa2V5GAEgASgJEjsKBXZhbHVlGAIgASgLMiwuaW5mZXJlbmNlLlRyYWNlU2V0dGluZ1Jlc3BvbnNlLlNldHRpbmdWYWx1ZToCOAEimgIKEkxvZ1NldHRpbmdzUmVxdWVzdBI9CghzZXR0aW5ncxgBIAMoCzIrLmluZmVyZW5jZS5Mb2dTZXR0aW5nc1JlcXVlc3QuU2V0dGluZ3NFbnRyeRpoCgxTZXR0aW5nVmFsdWUSFAoKYm9vbF9wYXJhbRgBIAEoCEgAEhYKDHVpbnQzMl9wYXJhbRgCIAEoDUgAEhYKDHN0cmluZ19wYXJhbRgDIAEoCUgAQhIKEHBhcmFtZXRlcl9jaG9pY2UaWwoNU2V0dGluZ3NFbnRyeRILCgNrZXkYASABKAkSOQoFdmFsdWUYAiABKAsyKi5pbmZlcmVuY2UuTG9nU2V0dGluZ3NSZXF1ZXN0LlNldHRpbmdWYWx1ZToCOAEinQIKE0xvZ1NldHRpbmdzUmVzcG9uc2USPgoIc2V0dGluZ3MYASADKAsyLC5pbmZlcmVuY2UuTG9nU2V0dGluZ3NSZXNwb25zZS5TZXR0aW5nc0VudHJ5GmgKDFNldHRpbmdWYWx1ZRIUCgpib29sX3BhcmFtGAEgASgISAASFgoMdWludDMyX3BhcmFtGAIgASgNSAASFgoMc3RyaW5nX3BhcmFtGAMgASgJSABCEgoQcGFyYW1ldGVyX2Nob2ljZRpcCg1TZXR0aW5nc0VudHJ5EgsKA2tleRgBIAEoCRI6CgV2YWx1ZRgCIAEoCzIrLmluZmVyZW5jZS5Mb2dTZXR0aW5nc1Jlc3BvbnNlLlNldHRpbmdWYWx1ZToCOAEimQEKDkluZmVyUGFyYW1ldGVyEhQKCmJvb2xfcGFyYW0YASABKAhIABIVCgtpbnQ2NF9wYXJhbRgCIAEoA0gAEhYKDHN0cmluZ19wYXJhbRgDIAEoCUgAEhYKDGRvdWJsZV9wYXJhbRgEIAEoAUgAEhYKDHVpbnQ2NF9wYXJhbRgFIAEoBEgAQhIKEHBhcmFtZXRlcl9jaG9pY2Ui0AEKE0luZmVyVGVuc29yQ29udGVudHMSFQoNYm9vbF9jb250ZW50cxgBIAMoCBIUCgxpbnRfY29udGVudHMYAiADKAUSFgoOaW50NjRfY29udGVudHMYAyADKAMSFQoNdWludF9jb250ZW50cxgEIAMoDRIXCg91aW50NjRfY29udGVudHMYBSADKAQSFQoNZnAzMl9jb250ZW50cxgGIAMoAhIVCg1mcDY0X2NvbnRlbnRzGAcgAygBEhYKDmJ5dGVzX2NvbnRlbnRzGAggAygMIooBChhNb2RlbFJlcG9zaXRvcnlQYXJhbWV0ZXISFAoKYm9vbF9wYXJhbRgBIAEoCEgAEhUKC2ludDY0X3BhcmFtGAIgASgDSAASFgoMc3RyaW5nX3BhcmFtGAMgASgJSAASFQoLYnl0ZXNfcGFyYW0YBCABKAxIAEISChBwYXJhbWV0ZXJfY2hvaWNlIi4KEVN0YXRpc3RpY0R1cmF0aW9uEg0KBWNvdW50GAEgASgEEgoKAm5zGAIgASgEIpwDCg9JbmZlclN0YXRpc3RpY3MSLQoHc3VjY2VzcxgBIAEoCzIcLmluZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvbhIqCgRmYWlsGAIgASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uEisKBXF1ZXVlGAMgASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uEjMKDWNvbXB1dGVfaW5wdXQYBCABKAsyHC5pbmZlcmVuY2UuU3RhdGlzdGljRHVyYXRpb24SMwoNY29tcHV0ZV9pbmZlchgFIAEoCzIcLmluZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvbhI0Cg5jb21wdXRlX291dHB1dBgGIAEoCzIcLmluZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvbhIvCgljYWNoZV9oaXQYByABKAsyHC5pbmZlcmVuY2UuU3RhdGlzdGljRHVyYXRpb24SMAoKY2FjaGVfbWlzcxgIIAEoCzIcLmluZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvbiLDAgoXSW5mZXJSZXNwb25zZVN0YXRpc3RpY3MSMwoNY29tcHV0ZV9pbmZlchgBIAEoCzIcLmluZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvbhI0Cg5jb21wdXRlX291dHB1dBgCIAEoCzIcLmluZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvbhItCgdzdWNjZXNzGAMgASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uEioKBGZhaWwYBCABKAsyHC5pbmZlcmVuY2UuU3RhdGlzdGljRHVyYXRpb24SNAoOZW1wdHlfcmVzcG9uc2UYBSABKAsyHC5pbmZlcmVuY2UuU3RhdGlzdGljRHVyYXRpb24SLAoGY2FuY2VsGAYgASgLMhwuaW5mZXJlbmNlLlN0YXRpc3RpY0R1cmF0aW9uIsoBChRJbmZlckJhdGNoU3RhdGlzdGljcxISCgpiYXRjaF9zaXplGAEgASgEEjMKDWNvbXB1dGVfaW5wdXQYAiABKAsyHC5pbmZlcmVuY2UuU3RhdGlzdGljRHVyYXRpb24SMwoNY29tcHV0ZV9pbmZlchgDIAEoCzIcLmluZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvbhI0Cg5jb21wdXRlX291dHB1dBgEIAEoCzIcLmluZmVyZW5jZS5TdGF0aXN0aWNEdXJhdGlvbiI6CgtNZW1vcnlVc2FnZRIMCgR0eXBlGAEgASgJEgoKAmlkGAIgASgDEhEKCWJ5dGVfc2l6ZRgDIAEoBDKODwoUR1JQQ0luZmVyZW5jZVNlcnZpY2USSQoKU2VydmVyTGl2ZRIcLmluZmVyZW5jZS5TZXJ2ZXJMaXZlUmVxdWVzdBodLmluZmVyZW5jZS5TZXJ2ZXJMaXZlUmVzcG9uc2USTAoLU2VydmVyUmVhZHkSHS5pbmZlcmVuY2UuU2VydmVyUmVhZHlSZXF1ZXN0Gh4uaW5mZXJlbmNlLlNlcnZlclJlYWR5UmVzcG9uc2USSQoKTW9kZWxSZWFkeRIcLmluZmVyZW5jZS5Nb2RlbFJlYWR5UmVxdWVzdBodLmluZmVyZW5jZS5Nb2RlbFJlYWR5UmVzcG9uc2USVQoOU2VydmVyTWV0YWRhdGESIC5pbmZlcmVuY2UuU2VydmVyTWV0YWRhdGFSZXF1ZXN0GiEuaW5mZXJlbmNlLlNlcnZlck1ldGFkYXRhUmVzcG9uc2USUgoNTW9kZWxNZXRhZGF0YRIfLmluZmVyZW5jZS5Nb2RlbE1ldGFkYXRhUmVxdWVzdBogLmluZmVyZW5jZS5Nb2RlbE1ldGFkYXRhUmVzcG9uc2USSQoKTW9kZWxJbmZlchIcLmluZmVyZW5jZS5Nb2RlbEluZmVyUmVxdWVzdBodLmluZmVyZW5jZS5Nb2RlbEluZmVyUmVzcG9uc2USWQoQTW9kZWxTdHJlYW1JbmZlchIcLmluZmVyZW5jZS5Nb2RlbEluZmVyUmVxdWVzdBojLmluZmVyZW5jZS5Nb2RlbFN0cmVhbUluZmVyUmVzcG9uc2UoATABEkwKC01vZGVsQ29uZmlnEh0uaW5mZXJlbmNlLk1vZGVsQ29uZmlnUmVxdWVzdBoeLmluZmVyZW5jZS5Nb2RlbENvbmZpZ1Jlc3BvbnNlElgKD01vZGVsU3RhdGlzdGljcxIhLmluZmVyZW5jZS5Nb2RlbFN0YXRpc3RpY3NSZXF1ZXN0GiIuaW5mZXJlbmNlLk1vZGVsU3RhdGlzdGljc1Jlc3BvbnNlElgKD1JlcG9zaXRvcnlJbmRleBIhLmluZmVyZW5jZS5SZXBvc2l0b3J5SW5kZXhSZXF1ZXN0GiIuaW5mZXJlbmNlLlJlcG9zaXRvcnlJbmRleFJlc3BvbnNlEmQKE1JlcG9zaXRvcnlNb2RlbExvYWQSJS5pbmZlcmVuY2UuUmVwb3NpdG9yeU1vZGVsTG9hZFJlcXVlc3QaJi5pbmZlcmVuY2UuUmVwb3NpdG9yeU1vZGVsTG9hZFJlc3BvbnNlEmoKFVJlcG9zaXRvcnlNb2RlbFVubG9hZBInLmluZmVyZW5jZS5SZXBvc2l0b3J5TW9kZWxVbmxvYWRSZXF1ZXN0GiguaW5mZXJlbmNlLlJlcG9zaXRvcnlNb2RlbFVubG9hZFJlc3BvbnNlEnMKGFN5c3RlbVNoYXJlZE1lbW9yeVN0YXR1cxIqLmluZmVyZW5jZS5TeXN0ZW1TaGFyZWRNZW1vcnlTdGF0dXNSZXF1ZXN0GisuaW5mZXJlbmNlLlN5c3RlbVNoYXJlZE1lbW9yeVN0YXR1c1Jlc3BvbnNlEnkKGlN5c3RlbVNoYXJlZE1lbW9yeVJlZ2lzdGVyEiwuaW5mZXJlbmNlLlN5c3RlbVNoYXJlZE1lbW9yeVJlZ2lzdGVyUmVxdWVzdBotLmluZmVyZW5jZS5TeXN0ZW1TaGFyZWRNZW1vcnlSZWdpc3RlclJlc3BvbnNlEn8KHFN5c3RlbVNoYXJlZE1lbW9yeVVucmVnaXN0ZXISLi5pbmZlcmVuY2UuU3lzdGVtU2hhcmVkTWVtb3J5VW5yZWdpc3RlclJlcXVlc3QaLy5pbmZlcmVuY2UuU3lzdGVtU2hhcmVkTWVtb3J5VW5yZWdpc3RlclJlc3BvbnNlEm0KFkN1ZGFTaGFyZWRNZW1vcnlTdGF0dXMSKC5pbmZlcmVuY2UuQ3VkYVNoYXJlZE1lbW9yeVN0YXR1c1JlcXVlc3QaKS5pbmZlcmVuY2UuQ3VkYVNoYXJlZE1lbW9yeVN0YXR1c1Jlc3BvbnNlEnMKGEN1ZGFTaGFyZWRNZW1vcnlSZWdpc3RlchIqLmluZmVyZW5jZS5DdWRhU2hhcmVkTWVtb3J5UmVnaXN0ZXJSZXF1ZXN0GisuaW5mZXJlbmNlLkN1ZGFTaGFyZWRNZW1vcnlSZWdpc3RlclJlc3BvbnNlEnkKGkN1ZGFTaGFyZWRNZW1vcnlVbnJlZ2lzdGVyEiwuaW5mZXJlbmNlLkN1ZGFTaGFyZWRNZW1vcnlVbnJlZ2lzdGVyUmVxdWVzdBotLmluZmVyZW5jZS5DdWRhU2hhcmVkTWVtb3J5VW5yZWdpc3RlclJlc3BvbnNlEk8KDFRyYWNlU2V0dGluZxIeLmluZmVyZW5jZS5UcmFjZVNldHRpbmdSZXF1ZXN0Gh8uaW5mZXJlbmNlLlRyYWNlU2V0dGluZ1Jlc3BvbnNlEkwKC0xvZ1NldHRpbmdzEh0uaW5mZXJlbmNlLkxvZ1NldHRpbmdzUmVxdWVzdBoeLmluZmVyZW5jZS5Mb2dTZXR0aW5nc1Jlc3BvbnNlYgZwcm90bzM", [file_inference_model_config]);
+
+/**
+ * Statistics of a model version since it was loaded.
+ *
+ * @generated from message inference.ModelStatistics
+ */
+export type ModelStatistics = Message<"inference.ModelStatistics"> & {
+  /**
+   * Name of the model.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Version.
+   *
+   * @generated from field: string version = 2;
+   */
+  version: string;
+
+  /**
+   * Time of the last request, in milliseconds since 1970-01-01; 0 if there was none.
+   *
+   * @generated from field: uint64 last_inference = 3;
+   */
+  lastInference: bigint;
+
+  /**
+   * Rows that were computed for requests that succeeded: a batch of 8 counts 8.
+   *
+   * @generated from field: uint64 inference_count = 4;
+   */
+  inferenceCount: bigint;
+
+  /**
+   * Runs of the model for requests that succeeded: a batch of 8 counts 1.
+   *
+   * @generated from field: uint64 execution_count = 5;
+   */
+  executionCount: bigint;
+
+  /**
+   * Times of requests.
+   *
+   * @generated from field: inference.InferStatistics inference_stats = 6;
+   */
+  inferenceStats?: InferStatistics | undefined;
+
+  /**
+   * Times of executions by batch size, in rising order.
+   *
+   * @generated from field: repeated inference.InferBatchStatistics batch_stats = 7;
+   */
+  batchStats: InferBatchStatistics[];
+
+  /**
+   * Memory of the model; none if it is not measured.
+   *
+   * @generated from field: repeated inference.MemoryUsage memory_usage = 8;
+   */
+  memoryUsage: MemoryUsage[];
+
+  /**
+   * Times of the responses of a decoupled model, by their place among those to one request: `0` is
+   * the first.
+   *
+   * @generated from field: map<string, inference.InferResponseStatistics> response_stats = 9;
+   */
+  responseStats: { [key: string]: InferResponseStatistics };
+};
+
+/**
+ * Describes the message inference.ModelStatistics.
+ * Use `create(ModelStatisticsSchema)` to create a new message.
+ */
+export const ModelStatisticsSchema: GenMessage<ModelStatistics> = /*@__PURE__*/
+  messageDesc(file_inference_grpc_service, 0);
 
 /**
  * Request of ServerLive.
@@ -31,7 +109,7 @@ export type ServerLiveRequest = Message<"inference.ServerLiveRequest"> & {
  * Use `create(ServerLiveRequestSchema)` to create a new message.
  */
 export const ServerLiveRequestSchema: GenMessage<ServerLiveRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 0);
+  messageDesc(file_inference_grpc_service, 1);
 
 /**
  * Response of ServerLive.
@@ -40,7 +118,7 @@ export const ServerLiveRequestSchema: GenMessage<ServerLiveRequest> = /*@__PURE_
  */
 export type ServerLiveResponse = Message<"inference.ServerLiveResponse"> & {
   /**
-   * True whenever the server answers.
+   * True: a server that is not live does not answer.
    *
    * @generated from field: bool live = 1;
    */
@@ -52,7 +130,7 @@ export type ServerLiveResponse = Message<"inference.ServerLiveResponse"> & {
  * Use `create(ServerLiveResponseSchema)` to create a new message.
  */
 export const ServerLiveResponseSchema: GenMessage<ServerLiveResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 1);
+  messageDesc(file_inference_grpc_service, 2);
 
 /**
  * Request of ServerReady.
@@ -67,7 +145,7 @@ export type ServerReadyRequest = Message<"inference.ServerReadyRequest"> & {
  * Use `create(ServerReadyRequestSchema)` to create a new message.
  */
 export const ServerReadyRequestSchema: GenMessage<ServerReadyRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 2);
+  messageDesc(file_inference_grpc_service, 3);
 
 /**
  * Response of ServerReady.
@@ -88,7 +166,7 @@ export type ServerReadyResponse = Message<"inference.ServerReadyResponse"> & {
  * Use `create(ServerReadyResponseSchema)` to create a new message.
  */
 export const ServerReadyResponseSchema: GenMessage<ServerReadyResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 3);
+  messageDesc(file_inference_grpc_service, 4);
 
 /**
  * Request of ModelReady.
@@ -116,7 +194,7 @@ export type ModelReadyRequest = Message<"inference.ModelReadyRequest"> & {
  * Use `create(ModelReadyRequestSchema)` to create a new message.
  */
 export const ModelReadyRequestSchema: GenMessage<ModelReadyRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 4);
+  messageDesc(file_inference_grpc_service, 5);
 
 /**
  * Response of ModelReady.
@@ -137,7 +215,7 @@ export type ModelReadyResponse = Message<"inference.ModelReadyResponse"> & {
  * Use `create(ModelReadyResponseSchema)` to create a new message.
  */
 export const ModelReadyResponseSchema: GenMessage<ModelReadyResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 5);
+  messageDesc(file_inference_grpc_service, 6);
 
 /**
  * Request of ServerMetadata.
@@ -152,7 +230,7 @@ export type ServerMetadataRequest = Message<"inference.ServerMetadataRequest"> &
  * Use `create(ServerMetadataRequestSchema)` to create a new message.
  */
 export const ServerMetadataRequestSchema: GenMessage<ServerMetadataRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 6);
+  messageDesc(file_inference_grpc_service, 7);
 
 /**
  * Response of ServerMetadata.
@@ -187,7 +265,7 @@ export type ServerMetadataResponse = Message<"inference.ServerMetadataResponse">
  * Use `create(ServerMetadataResponseSchema)` to create a new message.
  */
 export const ServerMetadataResponseSchema: GenMessage<ServerMetadataResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 7);
+  messageDesc(file_inference_grpc_service, 8);
 
 /**
  * Request of ModelMetadata.
@@ -215,7 +293,7 @@ export type ModelMetadataRequest = Message<"inference.ModelMetadataRequest"> & {
  * Use `create(ModelMetadataRequestSchema)` to create a new message.
  */
 export const ModelMetadataRequestSchema: GenMessage<ModelMetadataRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 8);
+  messageDesc(file_inference_grpc_service, 9);
 
 /**
  * Response of ModelMetadata.
@@ -238,7 +316,7 @@ export type ModelMetadataResponse = Message<"inference.ModelMetadataResponse"> &
   versions: string[];
 
   /**
-   * What runs the model: `onnxruntime_onnx`.
+   * What runs the model, such as `onnxruntime_onnx`.
    *
    * @generated from field: string platform = 3;
    */
@@ -264,7 +342,7 @@ export type ModelMetadataResponse = Message<"inference.ModelMetadataResponse"> &
  * Use `create(ModelMetadataResponseSchema)` to create a new message.
  */
 export const ModelMetadataResponseSchema: GenMessage<ModelMetadataResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 9);
+  messageDesc(file_inference_grpc_service, 10);
 
 /**
  * An input or output.
@@ -280,15 +358,16 @@ export type ModelMetadataResponse_TensorMetadata = Message<"inference.ModelMetad
   name: string;
 
   /**
-   * One of BOOL, UINT8, UINT16, UINT32, UINT64, INT8, INT16, INT32, INT64, FP16, FP32, FP64, BF16,
-   * BYTES.
+   * One of BOOL, UINT8, UINT16, UINT32, UINT64, INT8, INT16, INT32, INT64, FP16, FP32, FP64,
+   * BF16, BYTES.
    *
    * @generated from field: string datatype = 2;
    */
   datatype: string;
 
   /**
-   * Dimensions, the batch dimension first where there is one; -1 is any size, 0 included.
+   * Dimensions, the batch dimension first where there is one; -1 is any size, 0 included. None
+   * for a scalar.
    *
    * @generated from field: repeated int64 shape = 3;
    */
@@ -300,10 +379,13 @@ export type ModelMetadataResponse_TensorMetadata = Message<"inference.ModelMetad
  * Use `create(ModelMetadataResponse_TensorMetadataSchema)` to create a new message.
  */
 export const ModelMetadataResponse_TensorMetadataSchema: GenMessage<ModelMetadataResponse_TensorMetadata> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 9, 0);
+  messageDesc(file_inference_grpc_service, 10, 0);
 
 /**
  * Request of ModelInfer and ModelStreamInfer.
+ *
+ * The elements of the inputs are either all in `raw_input_contents` or each in its input's
+ * `contents`. Raw contents take less work to read.
  *
  * @generated from message inference.ModelInferRequest
  */
@@ -330,9 +412,18 @@ export type ModelInferRequest = Message<"inference.ModelInferRequest"> & {
   id: string;
 
   /**
-   * Parameters of the request. Reserved names: `sequence_id`, `sequence_start`, `sequence_end`,
-   * `priority` (1 is the highest, 0 the model's default), `timeout` (microseconds in the queue),
-   * `binary_data_output`.
+   * Parameters of the request. Reserved names:
+   *
+   * - `sequence_id` (int64, uint64 or string): ties requests to a model with state together; 0 or
+   *   empty is none.
+   * - `sequence_start`, `sequence_end` (bool, default false): the first and the last request of a
+   *   sequence.
+   * - `priority` (int64 or uint64, default 0): 1 is the highest, 0 the model's default level.
+   * - `timeout` (int64, microseconds, default 0): longest time in the model's queue; 0 is the
+   *   queue's own limit.
+   * - `binary_data_output` (bool): asks for raw contents in REST's form of the response.
+   * - `triton_enable_empty_final_response` (bool, default false): asks for an empty response after
+   *   the last one of a decoupled model.
    *
    * @generated from field: map<string, inference.InferParameter> parameters = 4;
    */
@@ -353,9 +444,13 @@ export type ModelInferRequest = Message<"inference.ModelInferRequest"> & {
   outputs: ModelInferRequest_InferRequestedOutputTensor[];
 
   /**
-   * Contents of all inputs, one buffer each in the order of `inputs`: elements row-major and
-   * little-endian, BOOL as one byte, each BYTES element as a 4-byte little-endian length and its
-   * bytes. An input without elements has an empty buffer. FP16 and BF16 can only be sent so.
+   * Contents of all inputs, one buffer each in the order of `inputs`. If there are any, no input
+   * has `contents`. FP16 and BF16 can only be sent so.
+   *
+   * Elements are row-major, little-endian and without padding: integers in two's complement,
+   * numbers in IEEE 754, BF16 the upper half of an FP32, BOOL one byte that is 0 or 1. An element
+   * of BYTES is its length as an unsigned 4-byte little-endian integer, then its bytes. An input
+   * without elements has an empty buffer.
    *
    * @generated from field: repeated bytes raw_input_contents = 7;
    */
@@ -367,7 +462,7 @@ export type ModelInferRequest = Message<"inference.ModelInferRequest"> & {
  * Use `create(ModelInferRequestSchema)` to create a new message.
  */
 export const ModelInferRequestSchema: GenMessage<ModelInferRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 10);
+  messageDesc(file_inference_grpc_service, 11);
 
 /**
  * An input tensor.
@@ -390,15 +485,19 @@ export type ModelInferRequest_InferInputTensor = Message<"inference.ModelInferRe
   datatype: string;
 
   /**
-   * Dimensions of 0 or more; none for a scalar.
+   * Dimensions of 0 or more, the batch dimension first where there is one; none for a scalar. A
+   * dimension of 0 makes a tensor without elements, which is valid.
    *
    * @generated from field: repeated int64 shape = 3;
    */
   shape: bigint[];
 
   /**
-   * Parameters of the input. `shared_memory_region`, `shared_memory_byte_size` and
-   * `shared_memory_offset` place the contents in shared memory.
+   * Parameters of the input. Reserved names:
+   *
+   * - `shared_memory_region` (string): registered region that holds the contents.
+   * - `shared_memory_offset` (int64, bytes, default 0): where they begin in the region.
+   * - `shared_memory_byte_size` (int64, bytes): their size.
    *
    * @generated from field: map<string, inference.InferParameter> parameters = 4;
    */
@@ -417,7 +516,7 @@ export type ModelInferRequest_InferInputTensor = Message<"inference.ModelInferRe
  * Use `create(ModelInferRequest_InferInputTensorSchema)` to create a new message.
  */
 export const ModelInferRequest_InferInputTensorSchema: GenMessage<ModelInferRequest_InferInputTensor> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 10, 0);
+  messageDesc(file_inference_grpc_service, 11, 0);
 
 /**
  * An output to answer.
@@ -433,8 +532,13 @@ export type ModelInferRequest_InferRequestedOutputTensor = Message<"inference.Mo
   name: string;
 
   /**
-   * Parameters of the output. `classification` (an integer of 1 or more) asks for that many of the
-   * highest scores as BYTES `score:index` or `score:index:label`.
+   * Parameters of the output. Reserved names:
+   *
+   * - `classification` (int64, 1 or more): answers the k highest scores of each row in place of
+   *   the output, highest first, as BYTES of shape [B,k]: `score:index`, or `score:index:label`
+   *   if the model has labels. A k above the number of classes counts as that number.
+   * - `shared_memory_region`, `shared_memory_offset`, `shared_memory_byte_size`: as of an input,
+   *   for where the contents go.
    *
    * @generated from field: map<string, inference.InferParameter> parameters = 2;
    */
@@ -446,7 +550,7 @@ export type ModelInferRequest_InferRequestedOutputTensor = Message<"inference.Mo
  * Use `create(ModelInferRequest_InferRequestedOutputTensorSchema)` to create a new message.
  */
 export const ModelInferRequest_InferRequestedOutputTensorSchema: GenMessage<ModelInferRequest_InferRequestedOutputTensor> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 10, 1);
+  messageDesc(file_inference_grpc_service, 11, 1);
 
 /**
  * Response of ModelInfer. Outputs come as the inputs came: raw contents for a raw request, typed
@@ -463,7 +567,7 @@ export type ModelInferResponse = Message<"inference.ModelInferResponse"> & {
   modelName: string;
 
   /**
-   * Version that answered.
+   * Version that answered, also if the request named none.
    *
    * @generated from field: string model_version = 2;
    */
@@ -477,14 +581,16 @@ export type ModelInferResponse = Message<"inference.ModelInferResponse"> & {
   id: string;
 
   /**
-   * Parameters of the response. `triton_final_response` marks the last one of a request in a stream.
+   * Parameters of the response. Reserved name:
+   *
+   * - `triton_final_response` (bool): whether this is the last response to its request in a stream.
    *
    * @generated from field: map<string, inference.InferParameter> parameters = 4;
    */
   parameters: { [key: string]: InferParameter };
 
   /**
-   * Outputs in the order in which they were asked for.
+   * Outputs in the order in which they were asked for; in the model's if none was named.
    *
    * @generated from field: repeated inference.ModelInferResponse.InferOutputTensor outputs = 5;
    */
@@ -492,7 +598,7 @@ export type ModelInferResponse = Message<"inference.ModelInferResponse"> & {
 
   /**
    * Contents of all outputs, one buffer each in the order of `outputs`, in the form of
-   * `raw_input_contents`.
+   * `raw_input_contents`; none if the outputs have `contents`.
    *
    * @generated from field: repeated bytes raw_output_contents = 6;
    */
@@ -504,7 +610,7 @@ export type ModelInferResponse = Message<"inference.ModelInferResponse"> & {
  * Use `create(ModelInferResponseSchema)` to create a new message.
  */
 export const ModelInferResponseSchema: GenMessage<ModelInferResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 11);
+  messageDesc(file_inference_grpc_service, 12);
 
 /**
  * An output tensor.
@@ -527,14 +633,15 @@ export type ModelInferResponse_InferOutputTensor = Message<"inference.ModelInfer
   datatype: string;
 
   /**
-   * Dimensions; none for a scalar.
+   * Dimensions, the batch dimension first where there is one; none for a scalar.
    *
    * @generated from field: repeated int64 shape = 3;
    */
   shape: bigint[];
 
   /**
-   * Parameters of the output.
+   * Parameters of the output. The reserved names for shared memory say where its contents are, as
+   * of an input.
    *
    * @generated from field: map<string, inference.InferParameter> parameters = 4;
    */
@@ -553,7 +660,7 @@ export type ModelInferResponse_InferOutputTensor = Message<"inference.ModelInfer
  * Use `create(ModelInferResponse_InferOutputTensorSchema)` to create a new message.
  */
 export const ModelInferResponse_InferOutputTensorSchema: GenMessage<ModelInferResponse_InferOutputTensor> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 11, 0);
+  messageDesc(file_inference_grpc_service, 12, 0);
 
 /**
  * Response of ModelStreamInfer.
@@ -581,7 +688,7 @@ export type ModelStreamInferResponse = Message<"inference.ModelStreamInferRespon
  * Use `create(ModelStreamInferResponseSchema)` to create a new message.
  */
 export const ModelStreamInferResponseSchema: GenMessage<ModelStreamInferResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 12);
+  messageDesc(file_inference_grpc_service, 13);
 
 /**
  * Request of ModelConfig.
@@ -609,7 +716,7 @@ export type ModelConfigRequest = Message<"inference.ModelConfigRequest"> & {
  * Use `create(ModelConfigRequestSchema)` to create a new message.
  */
 export const ModelConfigRequestSchema: GenMessage<ModelConfigRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 13);
+  messageDesc(file_inference_grpc_service, 14);
 
 /**
  * Response of ModelConfig.
@@ -630,7 +737,7 @@ export type ModelConfigResponse = Message<"inference.ModelConfigResponse"> & {
  * Use `create(ModelConfigResponseSchema)` to create a new message.
  */
 export const ModelConfigResponseSchema: GenMessage<ModelConfigResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 14);
+  messageDesc(file_inference_grpc_service, 15);
 
 /**
  * Request of ModelStatistics.
@@ -646,7 +753,7 @@ export type ModelStatisticsRequest = Message<"inference.ModelStatisticsRequest">
   name: string;
 
   /**
-   * Version, a positive integer; empty for all that are loaded.
+   * Version, a positive integer; empty for all that are loaded. Not looked at without a name.
    *
    * @generated from field: string version = 2;
    */
@@ -658,7 +765,7 @@ export type ModelStatisticsRequest = Message<"inference.ModelStatisticsRequest">
  * Use `create(ModelStatisticsRequestSchema)` to create a new message.
  */
 export const ModelStatisticsRequestSchema: GenMessage<ModelStatisticsRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 15);
+  messageDesc(file_inference_grpc_service, 16);
 
 /**
  * Response of ModelStatistics.
@@ -679,7 +786,7 @@ export type ModelStatisticsResponse = Message<"inference.ModelStatisticsResponse
  * Use `create(ModelStatisticsResponseSchema)` to create a new message.
  */
 export const ModelStatisticsResponseSchema: GenMessage<ModelStatisticsResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 16);
+  messageDesc(file_inference_grpc_service, 17);
 
 /**
  * Request of RepositoryIndex.
@@ -695,7 +802,7 @@ export type RepositoryIndexRequest = Message<"inference.RepositoryIndexRequest">
   repositoryName: string;
 
   /**
-   * Lists only versions that take requests.
+   * Lists only versions that take requests. Default false: all.
    *
    * @generated from field: bool ready = 2;
    */
@@ -707,7 +814,7 @@ export type RepositoryIndexRequest = Message<"inference.RepositoryIndexRequest">
  * Use `create(RepositoryIndexRequestSchema)` to create a new message.
  */
 export const RepositoryIndexRequestSchema: GenMessage<RepositoryIndexRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 17);
+  messageDesc(file_inference_grpc_service, 18);
 
 /**
  * Response of RepositoryIndex.
@@ -728,7 +835,7 @@ export type RepositoryIndexResponse = Message<"inference.RepositoryIndexResponse
  * Use `create(RepositoryIndexResponseSchema)` to create a new message.
  */
 export const RepositoryIndexResponseSchema: GenMessage<RepositoryIndexResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 18);
+  messageDesc(file_inference_grpc_service, 19);
 
 /**
  * A version of a model.
@@ -744,14 +851,15 @@ export type RepositoryIndexResponse_ModelIndex = Message<"inference.RepositoryIn
   name: string;
 
   /**
-   * Version; empty for a model of which none was loaded.
+   * Version; empty in a row about the model as a whole, of which no version was asked for or
+   * whose configuration is at fault.
    *
    * @generated from field: string version = 2;
    */
   version: string;
 
   /**
-   * READY, LOADING, UNLOADING, or UNAVAILABLE.
+   * READY, LOADING, UNLOADING, or UNAVAILABLE: not loaded, or failed to load.
    *
    * @generated from field: string state = 3;
    */
@@ -770,7 +878,7 @@ export type RepositoryIndexResponse_ModelIndex = Message<"inference.RepositoryIn
  * Use `create(RepositoryIndexResponse_ModelIndexSchema)` to create a new message.
  */
 export const RepositoryIndexResponse_ModelIndexSchema: GenMessage<RepositoryIndexResponse_ModelIndex> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 18, 0);
+  messageDesc(file_inference_grpc_service, 19, 0);
 
 /**
  * Request of RepositoryModelLoad. KServe's clients send the model's name in field 1, Triton's in
@@ -780,21 +888,27 @@ export const RepositoryIndexResponse_ModelIndexSchema: GenMessage<RepositoryInde
  */
 export type RepositoryModelLoadRequest = Message<"inference.RepositoryModelLoadRequest"> & {
   /**
-   * Name of the model if `model_name` is empty; must be empty otherwise.
+   * Name of the model if `model_name` is empty (KServe); must be empty otherwise, where Triton has
+   * the name of a repository.
    *
    * @generated from field: string repository_name = 1;
    */
   repositoryName: string;
 
   /**
-   * Name of the model.
+   * Name of the model (Triton). Required unless field 1 holds it. The name of a folder: 1 to 255
+   * characters, no slash, backslash or control character, no leading dot.
    *
    * @generated from field: string model_name = 2;
    */
   modelName: string;
 
   /**
-   * Parameters of the load. `config` (a string) is a ModelConfig as JSON in place of config.pbtxt.
+   * Parameters of the load:
+   *
+   * - `config` (string): a ModelConfig as JSON in place of config.pbtxt, until the next load.
+   *
+   * Others, among them Triton's `file:<path>`, are refused with INVALID_ARGUMENT.
    *
    * @generated from field: map<string, inference.ModelRepositoryParameter> parameters = 3;
    */
@@ -806,7 +920,7 @@ export type RepositoryModelLoadRequest = Message<"inference.RepositoryModelLoadR
  * Use `create(RepositoryModelLoadRequestSchema)` to create a new message.
  */
 export const RepositoryModelLoadRequestSchema: GenMessage<RepositoryModelLoadRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 19);
+  messageDesc(file_inference_grpc_service, 20);
 
 /**
  * Response of RepositoryModelLoad. The fields are KServe's; Triton's message is empty.
@@ -815,14 +929,14 @@ export const RepositoryModelLoadRequestSchema: GenMessage<RepositoryModelLoadReq
  */
 export type RepositoryModelLoadResponse = Message<"inference.RepositoryModelLoadResponse"> & {
   /**
-   * Name of the model.
+   * Name of the model that was loaded.
    *
    * @generated from field: string model_name = 1;
    */
   modelName: string;
 
   /**
-   * True.
+   * True: a load that fails is an error.
    *
    * @generated from field: bool is_loaded = 2;
    */
@@ -834,7 +948,7 @@ export type RepositoryModelLoadResponse = Message<"inference.RepositoryModelLoad
  * Use `create(RepositoryModelLoadResponseSchema)` to create a new message.
  */
 export const RepositoryModelLoadResponseSchema: GenMessage<RepositoryModelLoadResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 20);
+  messageDesc(file_inference_grpc_service, 21);
 
 /**
  * Request of RepositoryModelUnload; the name is taken as in RepositoryModelLoadRequest.
@@ -843,21 +957,24 @@ export const RepositoryModelLoadResponseSchema: GenMessage<RepositoryModelLoadRe
  */
 export type RepositoryModelUnloadRequest = Message<"inference.RepositoryModelUnloadRequest"> & {
   /**
-   * Name of the model if `model_name` is empty; must be empty otherwise.
+   * Name of the model if `model_name` is empty (KServe); must be empty otherwise.
    *
    * @generated from field: string repository_name = 1;
    */
   repositoryName: string;
 
   /**
-   * Name of the model.
+   * Name of the model (Triton). Required unless field 1 holds it.
    *
    * @generated from field: string model_name = 2;
    */
   modelName: string;
 
   /**
-   * Parameters of the unload. `unload_dependents` (a boolean) is taken for ensembles.
+   * Parameters of the unload. Reserved name:
+   *
+   * - `unload_dependents` (bool, default false): unloads with an ensemble the models that were
+   *   loaded for it.
    *
    * @generated from field: map<string, inference.ModelRepositoryParameter> parameters = 3;
    */
@@ -869,7 +986,7 @@ export type RepositoryModelUnloadRequest = Message<"inference.RepositoryModelUnl
  * Use `create(RepositoryModelUnloadRequestSchema)` to create a new message.
  */
 export const RepositoryModelUnloadRequestSchema: GenMessage<RepositoryModelUnloadRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 21);
+  messageDesc(file_inference_grpc_service, 22);
 
 /**
  * Response of RepositoryModelUnload. The fields are KServe's; Triton's message is empty.
@@ -878,14 +995,14 @@ export const RepositoryModelUnloadRequestSchema: GenMessage<RepositoryModelUnloa
  */
 export type RepositoryModelUnloadResponse = Message<"inference.RepositoryModelUnloadResponse"> & {
   /**
-   * Name of the model.
+   * Name of the model that was unloaded.
    *
    * @generated from field: string model_name = 1;
    */
   modelName: string;
 
   /**
-   * True.
+   * True: an unload that fails is an error.
    *
    * @generated from field: bool is_unloaded = 2;
    */
@@ -897,7 +1014,7 @@ export type RepositoryModelUnloadResponse = Message<"inference.RepositoryModelUn
  * Use `create(RepositoryModelUnloadResponseSchema)` to create a new message.
  */
 export const RepositoryModelUnloadResponseSchema: GenMessage<RepositoryModelUnloadResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 22);
+  messageDesc(file_inference_grpc_service, 23);
 
 /**
  * Request of SystemSharedMemoryStatus.
@@ -918,7 +1035,7 @@ export type SystemSharedMemoryStatusRequest = Message<"inference.SystemSharedMem
  * Use `create(SystemSharedMemoryStatusRequestSchema)` to create a new message.
  */
 export const SystemSharedMemoryStatusRequestSchema: GenMessage<SystemSharedMemoryStatusRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 23);
+  messageDesc(file_inference_grpc_service, 24);
 
 /**
  * Response of SystemSharedMemoryStatus.
@@ -939,7 +1056,7 @@ export type SystemSharedMemoryStatusResponse = Message<"inference.SystemSharedMe
  * Use `create(SystemSharedMemoryStatusResponseSchema)` to create a new message.
  */
 export const SystemSharedMemoryStatusResponseSchema: GenMessage<SystemSharedMemoryStatusResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 24);
+  messageDesc(file_inference_grpc_service, 25);
 
 /**
  * A registered region.
@@ -981,7 +1098,7 @@ export type SystemSharedMemoryStatusResponse_RegionStatus = Message<"inference.S
  * Use `create(SystemSharedMemoryStatusResponse_RegionStatusSchema)` to create a new message.
  */
 export const SystemSharedMemoryStatusResponse_RegionStatusSchema: GenMessage<SystemSharedMemoryStatusResponse_RegionStatus> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 24, 0);
+  messageDesc(file_inference_grpc_service, 25, 0);
 
 /**
  * Request of SystemSharedMemoryRegister.
@@ -1023,7 +1140,7 @@ export type SystemSharedMemoryRegisterRequest = Message<"inference.SystemSharedM
  * Use `create(SystemSharedMemoryRegisterRequestSchema)` to create a new message.
  */
 export const SystemSharedMemoryRegisterRequestSchema: GenMessage<SystemSharedMemoryRegisterRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 25);
+  messageDesc(file_inference_grpc_service, 26);
 
 /**
  * Response of SystemSharedMemoryRegister.
@@ -1038,7 +1155,7 @@ export type SystemSharedMemoryRegisterResponse = Message<"inference.SystemShared
  * Use `create(SystemSharedMemoryRegisterResponseSchema)` to create a new message.
  */
 export const SystemSharedMemoryRegisterResponseSchema: GenMessage<SystemSharedMemoryRegisterResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 26);
+  messageDesc(file_inference_grpc_service, 27);
 
 /**
  * Request of SystemSharedMemoryUnregister.
@@ -1059,7 +1176,7 @@ export type SystemSharedMemoryUnregisterRequest = Message<"inference.SystemShare
  * Use `create(SystemSharedMemoryUnregisterRequestSchema)` to create a new message.
  */
 export const SystemSharedMemoryUnregisterRequestSchema: GenMessage<SystemSharedMemoryUnregisterRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 27);
+  messageDesc(file_inference_grpc_service, 28);
 
 /**
  * Response of SystemSharedMemoryUnregister.
@@ -1074,7 +1191,7 @@ export type SystemSharedMemoryUnregisterResponse = Message<"inference.SystemShar
  * Use `create(SystemSharedMemoryUnregisterResponseSchema)` to create a new message.
  */
 export const SystemSharedMemoryUnregisterResponseSchema: GenMessage<SystemSharedMemoryUnregisterResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 28);
+  messageDesc(file_inference_grpc_service, 29);
 
 /**
  * Request of CudaSharedMemoryStatus.
@@ -1095,7 +1212,7 @@ export type CudaSharedMemoryStatusRequest = Message<"inference.CudaSharedMemoryS
  * Use `create(CudaSharedMemoryStatusRequestSchema)` to create a new message.
  */
 export const CudaSharedMemoryStatusRequestSchema: GenMessage<CudaSharedMemoryStatusRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 29);
+  messageDesc(file_inference_grpc_service, 30);
 
 /**
  * Response of CudaSharedMemoryStatus.
@@ -1116,7 +1233,7 @@ export type CudaSharedMemoryStatusResponse = Message<"inference.CudaSharedMemory
  * Use `create(CudaSharedMemoryStatusResponseSchema)` to create a new message.
  */
 export const CudaSharedMemoryStatusResponseSchema: GenMessage<CudaSharedMemoryStatusResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 30);
+  messageDesc(file_inference_grpc_service, 31);
 
 /**
  * A registered region.
@@ -1151,7 +1268,7 @@ export type CudaSharedMemoryStatusResponse_RegionStatus = Message<"inference.Cud
  * Use `create(CudaSharedMemoryStatusResponse_RegionStatusSchema)` to create a new message.
  */
 export const CudaSharedMemoryStatusResponse_RegionStatusSchema: GenMessage<CudaSharedMemoryStatusResponse_RegionStatus> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 30, 0);
+  messageDesc(file_inference_grpc_service, 31, 0);
 
 /**
  * Request of CudaSharedMemoryRegister.
@@ -1193,7 +1310,7 @@ export type CudaSharedMemoryRegisterRequest = Message<"inference.CudaSharedMemor
  * Use `create(CudaSharedMemoryRegisterRequestSchema)` to create a new message.
  */
 export const CudaSharedMemoryRegisterRequestSchema: GenMessage<CudaSharedMemoryRegisterRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 31);
+  messageDesc(file_inference_grpc_service, 32);
 
 /**
  * Response of CudaSharedMemoryRegister.
@@ -1208,7 +1325,7 @@ export type CudaSharedMemoryRegisterResponse = Message<"inference.CudaSharedMemo
  * Use `create(CudaSharedMemoryRegisterResponseSchema)` to create a new message.
  */
 export const CudaSharedMemoryRegisterResponseSchema: GenMessage<CudaSharedMemoryRegisterResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 32);
+  messageDesc(file_inference_grpc_service, 33);
 
 /**
  * Request of CudaSharedMemoryUnregister.
@@ -1229,7 +1346,7 @@ export type CudaSharedMemoryUnregisterRequest = Message<"inference.CudaSharedMem
  * Use `create(CudaSharedMemoryUnregisterRequestSchema)` to create a new message.
  */
 export const CudaSharedMemoryUnregisterRequestSchema: GenMessage<CudaSharedMemoryUnregisterRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 33);
+  messageDesc(file_inference_grpc_service, 34);
 
 /**
  * Response of CudaSharedMemoryUnregister.
@@ -1244,7 +1361,7 @@ export type CudaSharedMemoryUnregisterResponse = Message<"inference.CudaSharedMe
  * Use `create(CudaSharedMemoryUnregisterResponseSchema)` to create a new message.
  */
 export const CudaSharedMemoryUnregisterResponseSchema: GenMessage<CudaSharedMemoryUnregisterResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 34);
+  messageDesc(file_inference_grpc_service, 35);
 
 /**
  * Request of TraceSetting.
@@ -1253,7 +1370,8 @@ export const CudaSharedMemoryUnregisterResponseSchema: GenMessage<CudaSharedMemo
  */
 export type TraceSettingRequest = Message<"inference.TraceSettingRequest"> & {
   /**
-   * Settings to change, by name; those that are not named stay.
+   * Settings to change: `trace_file`, `trace_level`, `trace_rate`, `trace_count`, `log_frequency`.
+   * Those that are not named stay.
    *
    * @generated from field: map<string, inference.TraceSettingRequest.SettingValue> settings = 1;
    */
@@ -1272,7 +1390,7 @@ export type TraceSettingRequest = Message<"inference.TraceSettingRequest"> & {
  * Use `create(TraceSettingRequestSchema)` to create a new message.
  */
 export const TraceSettingRequestSchema: GenMessage<TraceSettingRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 35);
+  messageDesc(file_inference_grpc_service, 36);
 
 /**
  * New value of a setting; none clears it.
@@ -1281,7 +1399,7 @@ export const TraceSettingRequestSchema: GenMessage<TraceSettingRequest> = /*@__P
  */
 export type TraceSettingRequest_SettingValue = Message<"inference.TraceSettingRequest.SettingValue"> & {
   /**
-   * The value; a setting may have several.
+   * The value as text; a setting may have several.
    *
    * @generated from field: repeated string value = 1;
    */
@@ -1293,7 +1411,7 @@ export type TraceSettingRequest_SettingValue = Message<"inference.TraceSettingRe
  * Use `create(TraceSettingRequest_SettingValueSchema)` to create a new message.
  */
 export const TraceSettingRequest_SettingValueSchema: GenMessage<TraceSettingRequest_SettingValue> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 35, 0);
+  messageDesc(file_inference_grpc_service, 36, 0);
 
 /**
  * Response of TraceSetting.
@@ -1314,7 +1432,7 @@ export type TraceSettingResponse = Message<"inference.TraceSettingResponse"> & {
  * Use `create(TraceSettingResponseSchema)` to create a new message.
  */
 export const TraceSettingResponseSchema: GenMessage<TraceSettingResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 36);
+  messageDesc(file_inference_grpc_service, 37);
 
 /**
  * Value of a setting.
@@ -1323,7 +1441,7 @@ export const TraceSettingResponseSchema: GenMessage<TraceSettingResponse> = /*@_
  */
 export type TraceSettingResponse_SettingValue = Message<"inference.TraceSettingResponse.SettingValue"> & {
   /**
-   * The value; a setting may have several.
+   * The value as text; a setting may have several.
    *
    * @generated from field: repeated string value = 1;
    */
@@ -1335,7 +1453,7 @@ export type TraceSettingResponse_SettingValue = Message<"inference.TraceSettingR
  * Use `create(TraceSettingResponse_SettingValueSchema)` to create a new message.
  */
 export const TraceSettingResponse_SettingValueSchema: GenMessage<TraceSettingResponse_SettingValue> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 36, 0);
+  messageDesc(file_inference_grpc_service, 37, 0);
 
 /**
  * Request of LogSettings.
@@ -1344,7 +1462,8 @@ export const TraceSettingResponse_SettingValueSchema: GenMessage<TraceSettingRes
  */
 export type LogSettingsRequest = Message<"inference.LogSettingsRequest"> & {
   /**
-   * Settings to change, by name; those that are not named stay.
+   * Settings to change: `log_file` (string), `log_info`, `log_warning`, `log_error` (bool),
+   * `log_verbose_level` (uint32), `log_format` (string). Those that are not named stay.
    *
    * @generated from field: map<string, inference.LogSettingsRequest.SettingValue> settings = 1;
    */
@@ -1356,7 +1475,7 @@ export type LogSettingsRequest = Message<"inference.LogSettingsRequest"> & {
  * Use `create(LogSettingsRequestSchema)` to create a new message.
  */
 export const LogSettingsRequestSchema: GenMessage<LogSettingsRequest> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 37);
+  messageDesc(file_inference_grpc_service, 38);
 
 /**
  * New value of a setting.
@@ -1401,7 +1520,7 @@ export type LogSettingsRequest_SettingValue = Message<"inference.LogSettingsRequ
  * Use `create(LogSettingsRequest_SettingValueSchema)` to create a new message.
  */
 export const LogSettingsRequest_SettingValueSchema: GenMessage<LogSettingsRequest_SettingValue> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 37, 0);
+  messageDesc(file_inference_grpc_service, 38, 0);
 
 /**
  * Response of LogSettings.
@@ -1422,7 +1541,7 @@ export type LogSettingsResponse = Message<"inference.LogSettingsResponse"> & {
  * Use `create(LogSettingsResponseSchema)` to create a new message.
  */
 export const LogSettingsResponseSchema: GenMessage<LogSettingsResponse> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 38);
+  messageDesc(file_inference_grpc_service, 39);
 
 /**
  * Value of a setting.
@@ -1467,7 +1586,7 @@ export type LogSettingsResponse_SettingValue = Message<"inference.LogSettingsRes
  * Use `create(LogSettingsResponse_SettingValueSchema)` to create a new message.
  */
 export const LogSettingsResponse_SettingValueSchema: GenMessage<LogSettingsResponse_SettingValue> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 38, 0);
+  messageDesc(file_inference_grpc_service, 39, 0);
 
 /**
  * Parameter of an inference request or response, or of one of its tensors.
@@ -1476,8 +1595,8 @@ export const LogSettingsResponse_SettingValueSchema: GenMessage<LogSettingsRespo
  */
 export type InferParameter = Message<"inference.InferParameter"> & {
   /**
-   * The value, of one of these types. `double_param` and `uint64_param` are not known to KServe's
-   * older clients.
+   * The value, of one of these types. KServe's own definition lacks `double_param` and
+   * `uint64_param`.
    *
    * @generated from oneof inference.InferParameter.parameter_choice
    */
@@ -1507,7 +1626,7 @@ export type InferParameter = Message<"inference.InferParameter"> & {
     case: "stringParam";
   } | {
     /**
-     * A number.
+     * A floating-point number.
      *
      * @generated from field: double double_param = 4;
      */
@@ -1529,11 +1648,12 @@ export type InferParameter = Message<"inference.InferParameter"> & {
  * Use `create(InferParameterSchema)` to create a new message.
  */
 export const InferParameterSchema: GenMessage<InferParameter> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 39);
+  messageDesc(file_inference_grpc_service, 40);
 
 /**
- * Typed contents of a tensor, row-major: one element of one field for each element of the tensor. The
- * datatype decides the field; FP16 and BF16 have none and go in raw contents.
+ * Typed contents of a tensor, row-major: one element of one field for each element of the tensor.
+ * The datatype decides the field, and no other is set; FP16 and BF16 have none and go in raw
+ * contents.
  *
  * @generated from message inference.InferTensorContents
  */
@@ -1600,7 +1720,7 @@ export type InferTensorContents = Message<"inference.InferTensorContents"> & {
  * Use `create(InferTensorContentsSchema)` to create a new message.
  */
 export const InferTensorContentsSchema: GenMessage<InferTensorContents> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 40);
+  messageDesc(file_inference_grpc_service, 41);
 
 /**
  * Parameter of a load or unload.
@@ -1653,7 +1773,7 @@ export type ModelRepositoryParameter = Message<"inference.ModelRepositoryParamet
  * Use `create(ModelRepositoryParameterSchema)` to create a new message.
  */
 export const ModelRepositoryParameterSchema: GenMessage<ModelRepositoryParameter> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 41);
+  messageDesc(file_inference_grpc_service, 42);
 
 /**
  * How often something happened, and for how long in all.
@@ -1681,10 +1801,11 @@ export type StatisticDuration = Message<"inference.StatisticDuration"> & {
  * Use `create(StatisticDurationSchema)` to create a new message.
  */
 export const StatisticDurationSchema: GenMessage<StatisticDuration> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 42);
+  messageDesc(file_inference_grpc_service, 43);
 
 /**
- * Times of the requests of a model version.
+ * Times of the requests of a model version. Requests that the response cache answered are not
+ * counted as computed.
  *
  * @generated from message inference.InferStatistics
  */
@@ -1697,7 +1818,7 @@ export type InferStatistics = Message<"inference.InferStatistics"> & {
   success?: StatisticDuration | undefined;
 
   /**
-   * Requests that failed.
+   * Requests that failed, from their arrival to the error.
    *
    * @generated from field: inference.StatisticDuration fail = 2;
    */
@@ -1752,7 +1873,7 @@ export type InferStatistics = Message<"inference.InferStatistics"> & {
  * Use `create(InferStatisticsSchema)` to create a new message.
  */
 export const InferStatisticsSchema: GenMessage<InferStatistics> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 43);
+  messageDesc(file_inference_grpc_service, 44);
 
 /**
  * Times of the responses of a decoupled model.
@@ -1808,16 +1929,16 @@ export type InferResponseStatistics = Message<"inference.InferResponseStatistics
  * Use `create(InferResponseStatisticsSchema)` to create a new message.
  */
 export const InferResponseStatisticsSchema: GenMessage<InferResponseStatistics> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 44);
+  messageDesc(file_inference_grpc_service, 45);
 
 /**
- * Times of the executions of one batch size.
+ * Times of the executions of one batch size; every count is the number of executions.
  *
  * @generated from message inference.InferBatchStatistics
  */
 export type InferBatchStatistics = Message<"inference.InferBatchStatistics"> & {
   /**
-   * Rows of the batch.
+   * Rows of the batch; 1 for a model without a batch dimension.
    *
    * @generated from field: uint64 batch_size = 1;
    */
@@ -1850,7 +1971,7 @@ export type InferBatchStatistics = Message<"inference.InferBatchStatistics"> & {
  * Use `create(InferBatchStatisticsSchema)` to create a new message.
  */
 export const InferBatchStatisticsSchema: GenMessage<InferBatchStatistics> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 45);
+  messageDesc(file_inference_grpc_service, 46);
 
 /**
  * Memory that a model version holds.
@@ -1859,7 +1980,7 @@ export const InferBatchStatisticsSchema: GenMessage<InferBatchStatistics> = /*@_
  */
 export type MemoryUsage = Message<"inference.MemoryUsage"> & {
   /**
-   * Kind of memory: `CPU` or `GPU`.
+   * Kind of memory: `CPU`, `CPU_PINNED` or `GPU`.
    *
    * @generated from field: string type = 1;
    */
@@ -1885,90 +2006,23 @@ export type MemoryUsage = Message<"inference.MemoryUsage"> & {
  * Use `create(MemoryUsageSchema)` to create a new message.
  */
 export const MemoryUsageSchema: GenMessage<MemoryUsage> = /*@__PURE__*/
-  messageDesc(file_inference_grpc_service, 46);
-
-/**
- * Statistics of a model version since it was loaded.
- *
- * @generated from message inference.ModelStatistics
- */
-export type ModelStatistics = Message<"inference.ModelStatistics"> & {
-  /**
-   * Name of the model.
-   *
-   * @generated from field: string name = 1;
-   */
-  name: string;
-
-  /**
-   * Version.
-   *
-   * @generated from field: string version = 2;
-   */
-  version: string;
-
-  /**
-   * Time of the last request, in milliseconds since 1970-01-01; 0 if there was none.
-   *
-   * @generated from field: uint64 last_inference = 3;
-   */
-  lastInference: bigint;
-
-  /**
-   * Rows that were computed: a batch of 8 counts 8.
-   *
-   * @generated from field: uint64 inference_count = 4;
-   */
-  inferenceCount: bigint;
-
-  /**
-   * Runs of the model: a batch of 8 counts 1.
-   *
-   * @generated from field: uint64 execution_count = 5;
-   */
-  executionCount: bigint;
-
-  /**
-   * Times of requests.
-   *
-   * @generated from field: inference.InferStatistics inference_stats = 6;
-   */
-  inferenceStats?: InferStatistics | undefined;
-
-  /**
-   * Times of executions by batch size, in rising order.
-   *
-   * @generated from field: repeated inference.InferBatchStatistics batch_stats = 7;
-   */
-  batchStats: InferBatchStatistics[];
-
-  /**
-   * Memory of the model.
-   *
-   * @generated from field: repeated inference.MemoryUsage memory_usage = 8;
-   */
-  memoryUsage: MemoryUsage[];
-
-  /**
-   * Times of the responses of a decoupled model, by their place in the stream.
-   *
-   * @generated from field: map<string, inference.InferResponseStatistics> response_stats = 9;
-   */
-  responseStats: { [key: string]: InferResponseStatistics };
-};
-
-/**
- * Describes the message inference.ModelStatistics.
- * Use `create(ModelStatisticsSchema)` to create a new message.
- */
-export const ModelStatisticsSchema: GenMessage<ModelStatistics> = /*@__PURE__*/
   messageDesc(file_inference_grpc_service, 47);
 
 /**
- * Serves models.
+ * Serves models: health, metadata, inference, statistics and control of the model repository.
+ *
+ * A request that names a model may name a version: a positive integer in decimal, without leading
+ * zeros. Without one, the newest version that is loaded is meant.
  *
  * Errors carry google.rpc.ErrorInfo with domain `tensorwire` and a reason that names the case; the
- * message says what was given, what was expected and what to do.
+ * message says what was given, what was expected and what to do. Beside the errors named at a
+ * method, every method fails with:
+ *
+ * - INVALID_ARGUMENT or INTERNAL if the message cannot be decoded.
+ * - RESOURCE_EXHAUSTED if the message is larger than the server's limit, 64 MiB by default.
+ * - UNIMPLEMENTED if the message is compressed with an encoding that the server does not know.
+ * - DEADLINE_EXCEEDED or CANCELLED if the deadline passes or the caller cancels first.
+ * - UNAVAILABLE once the server refuses calls because it stops.
  *
  * @generated from service inference.GRPCInferenceService
  */
@@ -1998,8 +2052,8 @@ export const GRPCInferenceService: GenService<{
    * Returns whether a version of a model takes inference requests; without a version, whether any
    * does. Idempotent.
    *
-   * Errors: NOT_FOUND for a model that is not in the repository, INVALID_ARGUMENT for a version that
-   * is not a positive integer.
+   * Errors: NOT_FOUND for a model that is not in the repository, INVALID_ARGUMENT for a version
+   * that is not a positive integer.
    *
    * @generated from rpc inference.GRPCInferenceService.ModelReady
    */
@@ -2022,8 +2076,8 @@ export const GRPCInferenceService: GenService<{
    * Returns a model's inputs and outputs. Idempotent.
    *
    * Errors: NOT_FOUND for an unknown model or version and for a model that is not loaded,
-   * INVALID_ARGUMENT for a version that is not a positive integer, UNAVAILABLE while the model loads
-   * or if it failed to.
+   * INVALID_ARGUMENT for a version that is not a positive integer, UNAVAILABLE while the model
+   * loads or if it failed to.
    *
    * @generated from rpc inference.GRPCInferenceService.ModelMetadata
    */
@@ -2033,16 +2087,29 @@ export const GRPCInferenceService: GenService<{
     output: typeof ModelMetadataResponseSchema;
   },
   /**
-   * Runs a model once. Idempotent as far as the model is.
+   * Runs a model once on the inputs of the request. Idempotent as far as the model is.
+   *
+   * Outputs come as the inputs came: raw contents for a raw request, typed contents for a typed
+   * one, but all raw if one output is FP16 or BF16. A request whose caller has cancelled, or whose
+   * deadline has passed, while it waits for the model is not computed.
    *
    * A request is checked in this order: requested outputs, inputs and their count, batch dimension,
-   * datatype, shape, size of the contents.
+   * datatype, shape, size of the contents. The first check that fails is the error.
    *
-   * Errors: NOT_FOUND for an unknown model or version and for a model that is not loaded;
-   * INVALID_ARGUMENT for a request that does not fit the model; UNAVAILABLE while the model loads, if
-   * it failed to, if its queue is full, or while the server stops; UNIMPLEMENTED for a decoupled
-   * model; RESOURCE_EXHAUSTED for a message above the limit; DEADLINE_EXCEEDED and CANCELLED also
-   * while the request waits for the model; INTERNAL if the model fails on the input.
+   * Errors:
+   *
+   * - NOT_FOUND for an unknown model or version and for a model that is not loaded.
+   * - UNAVAILABLE while the model loads, if it failed to, if its queue is full, or if the request
+   *   waited in the queue for longer than it may.
+   * - INVALID_ARGUMENT for a version that is not a positive integer; an input that is missing,
+   *   unknown or given twice; an output that is unknown or asked for twice; a datatype, shape or
+   *   number of bytes that the model does not expect; a batch above the model's `max_batch_size`;
+   *   raw and typed contents in one request; fewer or more raw buffers than inputs; a malformed
+   *   element of BYTES; FP16 or BF16 in typed contents; a reserved parameter with an impossible
+   *   value.
+   * - UNIMPLEMENTED for a decoupled model, which only ModelStreamInfer runs, and for tensors in
+   *   shared memory where it is not offered.
+   * - INTERNAL if the model fails on the input.
    *
    * @generated from rpc inference.GRPCInferenceService.ModelInfer
    */
@@ -2052,10 +2119,16 @@ export const GRPCInferenceService: GenService<{
     output: typeof ModelInferResponseSchema;
   },
   /**
-   * Runs models for a stream of requests. Responses come in the order of the requests; a request that
-   * fails is answered with an `error_message` and does not end the stream.
+   * Runs models for a stream of requests, which may name different models.
    *
-   * Errors: DEADLINE_EXCEEDED and CANCELLED of the stream as a whole.
+   * A model that is not decoupled answers each request with one response, in the order of the
+   * requests; a decoupled model answers with any number, told apart by the request's `id`. A
+   * request that fails is answered with an `error_message` and does not end the stream. The stream
+   * ends when the caller has closed its side and every request is answered.
+   *
+   * Errors: those of ModelInfer come as `error_message`. The stream as a whole fails with
+   * DEADLINE_EXCEEDED and CANCELLED, and with INVALID_ARGUMENT or INTERNAL at a message that cannot
+   * be decoded.
    *
    * @generated from rpc inference.GRPCInferenceService.ModelStreamInfer
    */
@@ -2087,8 +2160,11 @@ export const GRPCInferenceService: GenService<{
     output: typeof ModelStatisticsResponseSchema;
   },
   /**
-   * Returns the models of the repository with their states, also those that are not loaded.
-   * Idempotent.
+   * Returns the models of the repository with their states, also those that are not loaded. Reads
+   * the repository's folders anew. Idempotent.
+   *
+   * Errors: UNIMPLEMENTED for a `repository_name`, FAILED_PRECONDITION if the repository cannot be
+   * read.
    *
    * @generated from rpc inference.GRPCInferenceService.RepositoryIndex
    */
@@ -2098,14 +2174,14 @@ export const GRPCInferenceService: GenService<{
     output: typeof RepositoryIndexResponseSchema;
   },
   /**
-   * Loads a model, or loads it again after its files changed, and returns when it takes requests. The
-   * old version answers until the new one is ready, and stays if that fails. Idempotent.
+   * Loads a model, or loads it again after its files changed, and returns when it takes requests.
+   * The old version answers until the new one is ready, and stays if that fails. Idempotent.
    *
    * Errors: NOT_FOUND for a model that is not in the repository; INVALID_ARGUMENT for a name that
-   * holds a path, an unknown parameter, or a configuration that does not fit the model; UNAVAILABLE
-   * if loading fails or the model control mode forbids it; PERMISSION_DENIED from other machines
-   * unless the server allows them; UNIMPLEMENTED for a model that needs what the server does not
-   * have.
+   * holds a path or is empty, an unknown parameter, or a configuration that does not fit the model;
+   * UNAVAILABLE if loading fails or the model control mode forbids it; PERMISSION_DENIED from other
+   * machines unless the server allows them; UNIMPLEMENTED for a model that needs what the server
+   * does not have, and for a `repository_name` beside the model's.
    *
    * @generated from rpc inference.GRPCInferenceService.RepositoryModelLoad
    */
@@ -2115,8 +2191,14 @@ export const GRPCInferenceService: GenService<{
     output: typeof RepositoryModelLoadResponseSchema;
   },
   /**
-   * Unloads all versions of a model and returns when requests under way have been answered.
-   * Idempotent. Errors as of RepositoryModelLoad.
+   * Unloads all versions of a model and returns when requests under way have been answered. The
+   * model stays in the repository and can be loaded again. Idempotent: unloading a model that is
+   * not loaded succeeds.
+   *
+   * Errors: NOT_FOUND for a model that is not in the repository; INVALID_ARGUMENT for a name that
+   * holds a path or is empty; UNAVAILABLE if the model control mode forbids it; PERMISSION_DENIED
+   * from other machines unless the server allows them; UNIMPLEMENTED for a `repository_name` beside
+   * the model's.
    *
    * @generated from rpc inference.GRPCInferenceService.RepositoryModelUnload
    */

@@ -13,12 +13,13 @@ export const file_inference_model_config: GenFile = /*@__PURE__*/
   fileDesc("ChxpbmZlcmVuY2UvbW9kZWxfY29uZmlnLnByb3RvEglpbmZlcmVuY2Ui8woKC01vZGVsQ29uZmlnEgwKBG5hbWUYASABKAkSEAoIcGxhdGZvcm0YAiABKAkSDwoHYmFja2VuZBgRIAEoCRIPCgdydW50aW1lGBkgASgJEjUKDnZlcnNpb25fcG9saWN5GAMgASgLMh0uaW5mZXJlbmNlLk1vZGVsVmVyc2lvblBvbGljeRIWCg5tYXhfYmF0Y2hfc2l6ZRgEIAEoBRIkCgVpbnB1dBgFIAMoCzIVLmluZmVyZW5jZS5Nb2RlbElucHV0EiYKBm91dHB1dBgGIAMoCzIWLmluZmVyZW5jZS5Nb2RlbE91dHB1dBIqCgtiYXRjaF9pbnB1dBgUIAMoCzIVLmluZmVyZW5jZS5CYXRjaElucHV0EiwKDGJhdGNoX291dHB1dBgVIAMoCzIWLmluZmVyZW5jZS5CYXRjaE91dHB1dBI4CgxvcHRpbWl6YXRpb24YDCABKAsyIi5pbmZlcmVuY2UuTW9kZWxPcHRpbWl6YXRpb25Qb2xpY3kSOwoQZHluYW1pY19iYXRjaGluZxgLIAEoCzIfLmluZmVyZW5jZS5Nb2RlbER5bmFtaWNCYXRjaGluZ0gAEj0KEXNlcXVlbmNlX2JhdGNoaW5nGA0gASgLMiAuaW5mZXJlbmNlLk1vZGVsU2VxdWVuY2VCYXRjaGluZ0gAEjkKE2Vuc2VtYmxlX3NjaGVkdWxpbmcYDyABKAsyGi5pbmZlcmVuY2UuTW9kZWxFbnNlbWJsaW5nSAASNQoOaW5zdGFuY2VfZ3JvdXAYByADKAsyHS5pbmZlcmVuY2UuTW9kZWxJbnN0YW5jZUdyb3VwEh4KFmRlZmF1bHRfbW9kZWxfZmlsZW5hbWUYCCABKAkSSAoSY2NfbW9kZWxfZmlsZW5hbWVzGAkgAygLMiwuaW5mZXJlbmNlLk1vZGVsQ29uZmlnLkNjTW9kZWxGaWxlbmFtZXNFbnRyeRI7CgttZXRyaWNfdGFncxgKIAMoCzImLmluZmVyZW5jZS5Nb2RlbENvbmZpZy5NZXRyaWNUYWdzRW50cnkSOgoKcGFyYW1ldGVycxgOIAMoCzImLmluZmVyZW5jZS5Nb2RlbENvbmZpZy5QYXJhbWV0ZXJzRW50cnkSLAoMbW9kZWxfd2FybXVwGBAgAygLMhYuaW5mZXJlbmNlLk1vZGVsV2FybXVwEjQKEG1vZGVsX29wZXJhdGlvbnMYEiABKAsyGi5pbmZlcmVuY2UuTW9kZWxPcGVyYXRpb25zEkMKGG1vZGVsX3RyYW5zYWN0aW9uX3BvbGljeRgTIAEoCzIhLmluZmVyZW5jZS5Nb2RlbFRyYW5zYWN0aW9uUG9saWN5EkEKF21vZGVsX3JlcG9zaXRvcnlfYWdlbnRzGBcgASgLMiAuaW5mZXJlbmNlLk1vZGVsUmVwb3NpdG9yeUFnZW50cxI1Cg5yZXNwb25zZV9jYWNoZRgYIAEoCzIdLmluZmVyZW5jZS5Nb2RlbFJlc3BvbnNlQ2FjaGUSLgoNbW9kZWxfbWV0cmljcxgaIAEoCzIXLmluZmVyZW5jZS5Nb2RlbE1ldHJpY3MaNwoVQ2NNb2RlbEZpbGVuYW1lc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaMQoPTWV0cmljVGFnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaTAoPUGFyYW1ldGVyc0VudHJ5EgsKA2tleRgBIAEoCRIoCgV2YWx1ZRgCIAEoCzIZLmluZmVyZW5jZS5Nb2RlbFBhcmFtZXRlcjoCOAFCEwoRc2NoZWR1bGluZ19jaG9pY2UikAIKEk1vZGVsVmVyc2lvblBvbGljeRI2CgZsYXRlc3QYASABKAsyJC5pbmZlcmVuY2UuTW9kZWxWZXJzaW9uUG9saWN5LkxhdGVzdEgAEjAKA2FsbBgCIAEoCzIhLmluZmVyZW5jZS5Nb2RlbFZlcnNpb25Qb2xpY3kuQWxsSAASOgoIc3BlY2lmaWMYAyABKAsyJi5pbmZlcmVuY2UuTW9kZWxWZXJzaW9uUG9saWN5LlNwZWNpZmljSAAaHgoGTGF0ZXN0EhQKDG51bV92ZXJzaW9ucxgBIAEoDRoFCgNBbGwaHAoIU3BlY2lmaWMSEAoIdmVyc2lvbnMYASADKANCDwoNcG9saWN5X2Nob2ljZSLTAgoKTW9kZWxJbnB1dBIMCgRuYW1lGAEgASgJEiYKCWRhdGFfdHlwZRgCIAEoDjITLmluZmVyZW5jZS5EYXRhVHlwZRIsCgZmb3JtYXQYAyABKA4yHC5pbmZlcmVuY2UuTW9kZWxJbnB1dC5Gb3JtYXQSDAoEZGltcxgEIAMoAxIuCgdyZXNoYXBlGAUgASgLMh0uaW5mZXJlbmNlLk1vZGVsVGVuc29yUmVzaGFwZRIXCg9pc19zaGFwZV90ZW5zb3IYBiABKAgSGgoSYWxsb3dfcmFnZ2VkX2JhdGNoGAcgASgIEhAKCG9wdGlvbmFsGAggASgIEh8KF2lzX25vbl9saW5lYXJfZm9ybWF0X2lvGAkgASgIIjsKBkZvcm1hdBIPCgtGT1JNQVRfTk9ORRAAEg8KC0ZPUk1BVF9OSFdDEAESDwoLRk9STUFUX05DSFcQAiLTAQoLTW9kZWxPdXRwdXQSDAoEbmFtZRgBIAEoCRImCglkYXRhX3R5cGUYAiABKA4yEy5pbmZlcmVuY2UuRGF0YVR5cGUSDAoEZGltcxgDIAMoAxIuCgdyZXNoYXBlGAUgASgLMh0uaW5mZXJlbmNlLk1vZGVsVGVuc29yUmVzaGFwZRIWCg5sYWJlbF9maWxlbmFtZRgEIAEoCRIXCg9pc19zaGFwZV90ZW5zb3IYBiABKAgSHwoXaXNfbm9uX2xpbmVhcl9mb3JtYXRfaW8YByABKAgiIwoSTW9kZWxUZW5zb3JSZXNoYXBlEg0KBXNoYXBlGAEgAygDItkCCgpCYXRjaElucHV0EigKBGtpbmQYASABKA4yGi5pbmZlcmVuY2UuQmF0Y2hJbnB1dC5LaW5kEhMKC3RhcmdldF9uYW1lGAIgAygJEiYKCWRhdGFfdHlwZRgDIAEoDjITLmluZmVyZW5jZS5EYXRhVHlwZRIUCgxzb3VyY2VfaW5wdXQYBCADKAkizQEKBEtpbmQSFwoTQkFUQ0hfRUxFTUVOVF9DT1VOVBAAEiMKH0JBVENIX0FDQ1VNVUxBVEVEX0VMRU1FTlRfQ09VTlQQARItCilCQVRDSF9BQ0NVTVVMQVRFRF9FTEVNRU5UX0NPVU5UX1dJVEhfWkVSTxACEiQKIEJBVENIX01BWF9FTEVNRU5UX0NPVU5UX0FTX1NIQVBFEAMSFAoQQkFUQ0hfSVRFTV9TSEFQRRAEEhwKGEJBVENIX0lURU1fU0hBUEVfRkxBVFRFThAFIo8BCgtCYXRjaE91dHB1dBITCgt0YXJnZXRfbmFtZRgBIAMoCRIpCgRraW5kGAIgASgOMhsuaW5mZXJlbmNlLkJhdGNoT3V0cHV0LktpbmQSFAoMc291cmNlX2lucHV0GAMgAygJIioKBEtpbmQSIgoeQkFUQ0hfU0NBVFRFUl9XSVRIX0lOUFVUX1NIQVBFEAAi/Q0KF01vZGVsT3B0aW1pemF0aW9uUG9saWN5EjcKBWdyYXBoGAEgASgLMiguaW5mZXJlbmNlLk1vZGVsT3B0aW1pemF0aW9uUG9saWN5LkdyYXBoEkIKCHByaW9yaXR5GAIgASgOMjAuaW5mZXJlbmNlLk1vZGVsT3B0aW1pemF0aW9uUG9saWN5Lk1vZGVsUHJpb3JpdHkSNQoEY3VkYRgDIAEoCzInLmluZmVyZW5jZS5Nb2RlbE9wdGltaXphdGlvblBvbGljeS5DdWRhElgKFmV4ZWN1dGlvbl9hY2NlbGVyYXRvcnMYBCABKAsyOC5pbmZlcmVuY2UuTW9kZWxPcHRpbWl6YXRpb25Qb2xpY3kuRXhlY3V0aW9uQWNjZWxlcmF0b3JzElIKE2lucHV0X3Bpbm5lZF9tZW1vcnkYBSABKAsyNS5pbmZlcmVuY2UuTW9kZWxPcHRpbWl6YXRpb25Qb2xpY3kuUGlubmVkTWVtb3J5QnVmZmVyElMKFG91dHB1dF9waW5uZWRfbWVtb3J5GAYgASgLMjUuaW5mZXJlbmNlLk1vZGVsT3B0aW1pemF0aW9uUG9saWN5LlBpbm5lZE1lbW9yeUJ1ZmZlchImCh5nYXRoZXJfa2VybmVsX2J1ZmZlcl90aHJlc2hvbGQYByABKA0SFgoOZWFnZXJfYmF0Y2hpbmcYCCABKAgaFgoFR3JhcGgSDQoFbGV2ZWwYASABKAUaugUKBEN1ZGESDgoGZ3JhcGhzGAEgASgIEhgKEGJ1c3lfd2FpdF9ldmVudHMYAiABKAgSRQoKZ3JhcGhfc3BlYxgDIAMoCzIxLmluZmVyZW5jZS5Nb2RlbE9wdGltaXphdGlvblBvbGljeS5DdWRhLkdyYXBoU3BlYxIaChJvdXRwdXRfY29weV9zdHJlYW0YBCABKAgapAQKCUdyYXBoU3BlYxISCgpiYXRjaF9zaXplGAEgASgFEksKBWlucHV0GAIgAygLMjwuaW5mZXJlbmNlLk1vZGVsT3B0aW1pemF0aW9uUG9saWN5LkN1ZGEuR3JhcGhTcGVjLklucHV0RW50cnkSVwoRZ3JhcGhfbG93ZXJfYm91bmQYAyABKAsyPC5pbmZlcmVuY2UuTW9kZWxPcHRpbWl6YXRpb25Qb2xpY3kuQ3VkYS5HcmFwaFNwZWMuTG93ZXJCb3VuZBoUCgVTaGFwZRILCgNkaW0YASADKAMa3wEKCkxvd2VyQm91bmQSEgoKYmF0Y2hfc2l6ZRgBIAEoBRJWCgVpbnB1dBgCIAMoCzJHLmluZmVyZW5jZS5Nb2RlbE9wdGltaXphdGlvblBvbGljeS5DdWRhLkdyYXBoU3BlYy5Mb3dlckJvdW5kLklucHV0RW50cnkaZQoKSW5wdXRFbnRyeRILCgNrZXkYASABKAkSRgoFdmFsdWUYAiABKAsyNy5pbmZlcmVuY2UuTW9kZWxPcHRpbWl6YXRpb25Qb2xpY3kuQ3VkYS5HcmFwaFNwZWMuU2hhcGU6AjgBGmUKCklucHV0RW50cnkSCwoDa2V5GAEgASgJEkYKBXZhbHVlGAIgASgLMjcuaW5mZXJlbmNlLk1vZGVsT3B0aW1pemF0aW9uUG9saWN5LkN1ZGEuR3JhcGhTcGVjLlNoYXBlOgI4ARqkAwoVRXhlY3V0aW9uQWNjZWxlcmF0b3JzEmcKGWdwdV9leGVjdXRpb25fYWNjZWxlcmF0b3IYASADKAsyRC5pbmZlcmVuY2UuTW9kZWxPcHRpbWl6YXRpb25Qb2xpY3kuRXhlY3V0aW9uQWNjZWxlcmF0b3JzLkFjY2VsZXJhdG9yEmcKGWNwdV9leGVjdXRpb25fYWNjZWxlcmF0b3IYAiADKAsyRC5pbmZlcmVuY2UuTW9kZWxPcHRpbWl6YXRpb25Qb2xpY3kuRXhlY3V0aW9uQWNjZWxlcmF0b3JzLkFjY2VsZXJhdG9yGrgBCgtBY2NlbGVyYXRvchIMCgRuYW1lGAEgASgJEmgKCnBhcmFtZXRlcnMYAiADKAsyVC5pbmZlcmVuY2UuTW9kZWxPcHRpbWl6YXRpb25Qb2xpY3kuRXhlY3V0aW9uQWNjZWxlcmF0b3JzLkFjY2VsZXJhdG9yLlBhcmFtZXRlcnNFbnRyeRoxCg9QYXJhbWV0ZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARokChJQaW5uZWRNZW1vcnlCdWZmZXISDgoGZW5hYmxlGAEgASgIIkkKDU1vZGVsUHJpb3JpdHkSFAoQUFJJT1JJVFlfREVGQVVMVBAAEhAKDFBSSU9SSVRZX01BWBABEhAKDFBSSU9SSVRZX01JThACIpsDChRNb2RlbER5bmFtaWNCYXRjaGluZxIcChRwcmVmZXJyZWRfYmF0Y2hfc2l6ZRgBIAMoBRIkChxtYXhfcXVldWVfZGVsYXlfbWljcm9zZWNvbmRzGAIgASgEEhkKEXByZXNlcnZlX29yZGVyaW5nGAMgASgIEhcKD3ByaW9yaXR5X2xldmVscxgEIAEoBBIeChZkZWZhdWx0X3ByaW9yaXR5X2xldmVsGAUgASgEEjkKFGRlZmF1bHRfcXVldWVfcG9saWN5GAYgASgLMhsuaW5mZXJlbmNlLk1vZGVsUXVldWVQb2xpY3kSVwoVcHJpb3JpdHlfcXVldWVfcG9saWN5GAcgAygLMjguaW5mZXJlbmNlLk1vZGVsRHluYW1pY0JhdGNoaW5nLlByaW9yaXR5UXVldWVQb2xpY3lFbnRyeRpXChhQcmlvcml0eVF1ZXVlUG9saWN5RW50cnkSCwoDa2V5GAEgASgEEioKBXZhbHVlGAIgASgLMhsuaW5mZXJlbmNlLk1vZGVsUXVldWVQb2xpY3k6AjgBItsBChBNb2RlbFF1ZXVlUG9saWN5EkEKDnRpbWVvdXRfYWN0aW9uGAEgASgOMikuaW5mZXJlbmNlLk1vZGVsUXVldWVQb2xpY3kuVGltZW91dEFjdGlvbhIkChxkZWZhdWx0X3RpbWVvdXRfbWljcm9zZWNvbmRzGAIgASgEEh4KFmFsbG93X3RpbWVvdXRfb3ZlcnJpZGUYAyABKAgSFgoObWF4X3F1ZXVlX3NpemUYBCABKA0iJgoNVGltZW91dEFjdGlvbhIKCgZSRUpFQ1QQABIJCgVERUxBWRABIu4KChVNb2RlbFNlcXVlbmNlQmF0Y2hpbmcSQQoGZGlyZWN0GAMgASgLMi8uaW5mZXJlbmNlLk1vZGVsU2VxdWVuY2VCYXRjaGluZy5TdHJhdGVneURpcmVjdEgAEkEKBm9sZGVzdBgEIAEoCzIvLmluZmVyZW5jZS5Nb2RlbFNlcXVlbmNlQmF0Y2hpbmcuU3RyYXRlZ3lPbGRlc3RIABImCh5tYXhfc2VxdWVuY2VfaWRsZV9taWNyb3NlY29uZHMYASABKAQSRAoNY29udHJvbF9pbnB1dBgCIAMoCzItLmluZmVyZW5jZS5Nb2RlbFNlcXVlbmNlQmF0Y2hpbmcuQ29udHJvbElucHV0EjUKBXN0YXRlGAUgAygLMiYuaW5mZXJlbmNlLk1vZGVsU2VxdWVuY2VCYXRjaGluZy5TdGF0ZRIaChJpdGVyYXRpdmVfc2VxdWVuY2UYBiABKAgasQIKB0NvbnRyb2wSOwoEa2luZBgBIAEoDjItLmluZmVyZW5jZS5Nb2RlbFNlcXVlbmNlQmF0Y2hpbmcuQ29udHJvbC5LaW5kEhgKEGludDMyX2ZhbHNlX3RydWUYAiADKAUSFwoPZnAzMl9mYWxzZV90cnVlGAMgAygCEhcKD2Jvb2xfZmFsc2VfdHJ1ZRgFIAMoCBImCglkYXRhX3R5cGUYBCABKA4yEy5pbmZlcmVuY2UuRGF0YVR5cGUidQoES2luZBIaChZDT05UUk9MX1NFUVVFTkNFX1NUQVJUEAASGgoWQ09OVFJPTF9TRVFVRU5DRV9SRUFEWRABEhgKFENPTlRST0xfU0VRVUVOQ0VfRU5EEAISGwoXQ09OVFJPTF9TRVFVRU5DRV9DT1JSSUQQAxpXCgxDb250cm9sSW5wdXQSDAoEbmFtZRgBIAEoCRI5Cgdjb250cm9sGAIgAygLMiguaW5mZXJlbmNlLk1vZGVsU2VxdWVuY2VCYXRjaGluZy5Db250cm9sGooBCgxJbml0aWFsU3RhdGUSJgoJZGF0YV90eXBlGAEgASgOMhMuaW5mZXJlbmNlLkRhdGFUeXBlEgwKBGRpbXMYAiADKAMSEwoJemVyb19kYXRhGAMgASgISAASEwoJZGF0YV9maWxlGAQgASgJSAASDAoEbmFtZRgFIAEoCUIMCgpzdGF0ZV9kYXRhGvMBCgVTdGF0ZRISCgppbnB1dF9uYW1lGAEgASgJEhMKC291dHB1dF9uYW1lGAIgASgJEiYKCWRhdGFfdHlwZRgDIAEoDjITLmluZmVyZW5jZS5EYXRhVHlwZRIMCgRkaW1zGAQgAygDEkQKDWluaXRpYWxfc3RhdGUYBSADKAsyLS5pbmZlcmVuY2UuTW9kZWxTZXF1ZW5jZUJhdGNoaW5nLkluaXRpYWxTdGF0ZRIoCiB1c2Vfc2FtZV9idWZmZXJfZm9yX2lucHV0X291dHB1dBgGIAEoCBIbChN1c2VfZ3Jvd2FibGVfbWVtb3J5GAcgASgIGlgKDlN0cmF0ZWd5RGlyZWN0EiQKHG1heF9xdWV1ZV9kZWxheV9taWNyb3NlY29uZHMYASABKAQSIAoYbWluaW11bV9zbG90X3V0aWxpemF0aW9uGAIgASgCGpABCg5TdHJhdGVneU9sZGVzdBIfChdtYXhfY2FuZGlkYXRlX3NlcXVlbmNlcxgBIAEoBRIcChRwcmVmZXJyZWRfYmF0Y2hfc2l6ZRgCIAMoBRIkChxtYXhfcXVldWVfZGVsYXlfbWljcm9zZWNvbmRzGAMgASgEEhkKEXByZXNlcnZlX29yZGVyaW5nGAQgASgIQhEKD3N0cmF0ZWd5X2Nob2ljZSKVAwoPTW9kZWxFbnNlbWJsaW5nEi0KBHN0ZXAYASADKAsyHy5pbmZlcmVuY2UuTW9kZWxFbnNlbWJsaW5nLlN0ZXASHQoVbWF4X2luZmxpZ2h0X3JlcXVlc3RzGAIgASgNGrMCCgRTdGVwEhIKCm1vZGVsX25hbWUYASABKAkSFQoNbW9kZWxfdmVyc2lvbhgCIAEoAxJACglpbnB1dF9tYXAYAyADKAsyLS5pbmZlcmVuY2UuTW9kZWxFbnNlbWJsaW5nLlN0ZXAuSW5wdXRNYXBFbnRyeRJCCgpvdXRwdXRfbWFwGAQgAygLMi4uaW5mZXJlbmNlLk1vZGVsRW5zZW1ibGluZy5TdGVwLk91dHB1dE1hcEVudHJ5EhcKD21vZGVsX25hbWVzcGFjZRgFIAEoCRovCg1JbnB1dE1hcEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaMAoOT3V0cHV0TWFwRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKHBAoSTW9kZWxJbnN0YW5jZUdyb3VwEgwKBG5hbWUYASABKAkSMAoEa2luZBgEIAEoDjIiLmluZmVyZW5jZS5Nb2RlbEluc3RhbmNlR3JvdXAuS2luZBINCgVjb3VudBgCIAEoBRIxCgxyYXRlX2xpbWl0ZXIYBiABKAsyGy5pbmZlcmVuY2UuTW9kZWxSYXRlTGltaXRlchIMCgRncHVzGAMgAygFEkgKEXNlY29uZGFyeV9kZXZpY2VzGAggAygLMi0uaW5mZXJlbmNlLk1vZGVsSW5zdGFuY2VHcm91cC5TZWNvbmRhcnlEZXZpY2USDwoHcHJvZmlsZRgFIAMoCRIPCgdwYXNzaXZlGAcgASgIEhMKC2hvc3RfcG9saWN5GAkgASgJGpwBCg9TZWNvbmRhcnlEZXZpY2USTwoEa2luZBgBIAEoDjJBLmluZmVyZW5jZS5Nb2RlbEluc3RhbmNlR3JvdXAuU2Vjb25kYXJ5RGV2aWNlLlNlY29uZGFyeURldmljZUtpbmQSEQoJZGV2aWNlX2lkGAIgASgDIiUKE1NlY29uZGFyeURldmljZUtpbmQSDgoKS0lORF9OVkRMQRAAIkEKBEtpbmQSDQoJS0lORF9BVVRPEAASDAoIS0lORF9HUFUQARIMCghLSU5EX0NQVRACEg4KCktJTkRfTU9ERUwQAyKWAQoQTW9kZWxSYXRlTGltaXRlchI3CglyZXNvdXJjZXMYASADKAsyJC5pbmZlcmVuY2UuTW9kZWxSYXRlTGltaXRlci5SZXNvdXJjZRIQCghwcmlvcml0eRgCIAEoDRo3CghSZXNvdXJjZRIMCgRuYW1lGAEgASgJEg4KBmdsb2JhbBgCIAEoCBINCgVjb3VudBgDIAEoDSImCg5Nb2RlbFBhcmFtZXRlchIUCgxzdHJpbmdfdmFsdWUYASABKAki2QIKC01vZGVsV2FybXVwEgwKBG5hbWUYASABKAkSEgoKYmF0Y2hfc2l6ZRgCIAEoDRIyCgZpbnB1dHMYAyADKAsyIi5pbmZlcmVuY2UuTW9kZWxXYXJtdXAuSW5wdXRzRW50cnkSDQoFY291bnQYBCABKA0alwEKBUlucHV0EiYKCWRhdGFfdHlwZRgBIAEoDjITLmluZmVyZW5jZS5EYXRhVHlwZRIMCgRkaW1zGAIgAygDEhMKCXplcm9fZGF0YRgDIAEoCEgAEhUKC3JhbmRvbV9kYXRhGAQgASgISAASGQoPaW5wdXRfZGF0YV9maWxlGAUgASgJSABCEQoPaW5wdXRfZGF0YV90eXBlGksKC0lucHV0c0VudHJ5EgsKA2tleRgBIAEoCRIrCgV2YWx1ZRgCIAEoCzIcLmluZmVyZW5jZS5Nb2RlbFdhcm11cC5JbnB1dDoCOAEiLgoPTW9kZWxPcGVyYXRpb25zEhsKE29wX2xpYnJhcnlfZmlsZW5hbWUYASADKAkiKwoWTW9kZWxUcmFuc2FjdGlvblBvbGljeRIRCglkZWNvdXBsZWQYASABKAgi5gEKFU1vZGVsUmVwb3NpdG9yeUFnZW50cxI2CgZhZ2VudHMYASADKAsyJi5pbmZlcmVuY2UuTW9kZWxSZXBvc2l0b3J5QWdlbnRzLkFnZW50GpQBCgVBZ2VudBIMCgRuYW1lGAEgASgJEkoKCnBhcmFtZXRlcnMYAiADKAsyNi5pbmZlcmVuY2UuTW9kZWxSZXBvc2l0b3J5QWdlbnRzLkFnZW50LlBhcmFtZXRlcnNFbnRyeRoxCg9QYXJhbWV0ZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIkChJNb2RlbFJlc3BvbnNlQ2FjaGUSDgoGZW5hYmxlGAEgASgIIuICCgxNb2RlbE1ldHJpY3MSPQoObWV0cmljX2NvbnRyb2wYASADKAsyJS5pbmZlcmVuY2UuTW9kZWxNZXRyaWNzLk1ldHJpY0NvbnRyb2wakgIKDU1ldHJpY0NvbnRyb2wSUQoRbWV0cmljX2lkZW50aWZpZXIYASABKAsyNi5pbmZlcmVuY2UuTW9kZWxNZXRyaWNzLk1ldHJpY0NvbnRyb2wuTWV0cmljSWRlbnRpZmllchJTChFoaXN0b2dyYW1fb3B0aW9ucxgCIAEoCzI2LmluZmVyZW5jZS5Nb2RlbE1ldHJpY3MuTWV0cmljQ29udHJvbC5IaXN0b2dyYW1PcHRpb25zSAAaIgoQTWV0cmljSWRlbnRpZmllchIOCgZmYW1pbHkYASABKAkaIwoQSGlzdG9ncmFtT3B0aW9ucxIPCgdidWNrZXRzGAEgAygBQhAKDm1ldHJpY19vcHRpb25zKvoBCghEYXRhVHlwZRIQCgxUWVBFX0lOVkFMSUQQABINCglUWVBFX0JPT0wQARIOCgpUWVBFX1VJTlQ4EAISDwoLVFlQRV9VSU5UMTYQAxIPCgtUWVBFX1VJTlQzMhAEEg8KC1RZUEVfVUlOVDY0EAUSDQoJVFlQRV9JTlQ4EAYSDgoKVFlQRV9JTlQxNhAHEg4KClRZUEVfSU5UMzIQCBIOCgpUWVBFX0lOVDY0EAkSDQoJVFlQRV9GUDE2EAoSDQoJVFlQRV9GUDMyEAsSDQoJVFlQRV9GUDY0EAwSDwoLVFlQRV9TVFJJTkcQDRINCglUWVBFX0JGMTYQDmIGcHJvdG8z");
 
 /**
- * Configuration of a model: the file config.pbtxt in the model's folder, in protobuf text format, and
- * the answer of the ModelConfig method.
+ * Configuration of a model: the file config.pbtxt in the model's folder, in protobuf text format,
+ * and the answer of the ModelConfig method.
  *
- * The messages are Triton's, so that its configuration files can be read. Every field is optional in
- * the file: inputs, outputs, datatypes and shapes that it leaves out come from the model file, the
- * rest has the defaults named here. What the file says and the model contradicts fails the load.
+ * The messages are Triton's, so that its configuration files can be read. Every field is optional
+ * in the file: inputs, outputs, datatypes and shapes that it leaves out come from the model file,
+ * the rest has the defaults named here. What the file says and the model contradicts fails the
+ * load.
  *
  * @generated from message inference.ModelConfig
  */
@@ -59,9 +60,9 @@ export type ModelConfig = Message<"inference.ModelConfig"> & {
   versionPolicy?: ModelVersionPolicy | undefined;
 
   /**
-   * Largest batch that a request may have, in rows. 0, the default, says that the model has no batch
-   * dimension. Otherwise the first dimension of every input and output is the batch, and `dims` leave
-   * it out.
+   * Largest batch that a request may have, in rows. 0, the default, says that the model has no
+   * batch dimension. Otherwise the first dimension of every input and output is the batch, and
+   * `dims` leave it out.
    *
    * @generated from field: int32 max_batch_size = 4;
    */
@@ -148,8 +149,8 @@ export type ModelConfig = Message<"inference.ModelConfig"> & {
   defaultModelFilename: string;
 
   /**
-   * Names of the model file by CUDA compute capability ("7.5"). A capability that is not there takes
-   * `default_model_filename`.
+   * Names of the model file by CUDA compute capability ("7.5"). A capability that is not there
+   * takes `default_model_filename`.
    *
    * @generated from field: map<string, string> cc_model_filenames = 9;
    */
@@ -492,7 +493,8 @@ export type ModelOutput = Message<"inference.ModelOutput"> & {
   isShapeTensor: boolean;
 
   /**
-   * Whether the model gives the output in an order of elements that is not row-major. Default false.
+   * Whether the model gives the output in an order of elements that is not row-major. Default
+   * false.
    *
    * @generated from field: bool is_non_linear_format_io = 7;
    */
@@ -529,8 +531,8 @@ export const ModelTensorReshapeSchema: GenMessage<ModelTensorReshape> = /*@__PUR
   messageDesc(file_inference_model_config, 4);
 
 /**
- * Inputs of the model that the server makes from a batch, for models that take requests of differing
- * shape in one batch.
+ * Inputs of the model that the server makes from a batch, for models that take requests of
+ * differing shape in one batch.
  *
  * @generated from message inference.BatchInput
  */
@@ -747,8 +749,8 @@ export type ModelOptimizationPolicy = Message<"inference.ModelOptimizationPolicy
   outputPinnedMemory?: ModelOptimizationPolicy_PinnedMemoryBuffer | undefined;
 
   /**
-   * Number of buffers from which a GPU kernel gathers them, in place of one copy each. 0, the default,
-   * leaves it to the server.
+   * Number of buffers from which on a GPU kernel gathers them, in place of one copy each. 0, the
+   * default, is never.
    *
    * @generated from field: uint32 gather_kernel_buffer_threshold = 7;
    */
@@ -776,7 +778,8 @@ export const ModelOptimizationPolicySchema: GenMessage<ModelOptimizationPolicy> 
  */
 export type ModelOptimizationPolicy_Graph = Message<"inference.ModelOptimizationPolicy.Graph"> & {
   /**
-   * Level of effort: 0, the default, is the engine's own; 1 and above is more, -1 less.
+   * Level of effort: 0, the default, is the engine's own; 1 and above is more, the higher the
+   * more; -1 is none.
    *
    * @generated from field: int32 level = 1;
    */
@@ -1000,7 +1003,7 @@ export const ModelOptimizationPolicy_PinnedMemoryBufferSchema: GenMessage<ModelO
  */
 export const ModelOptimizationPolicy_ModelPriority = {
   /**
-   * As PRIORITY_MIN.
+   * As the engine has it.
    *
    * @generated from enum value: PRIORITY_DEFAULT = 0;
    */
@@ -1014,7 +1017,7 @@ export const ModelOptimizationPolicy_ModelPriority = {
   PRIORITY_MAX: 1,
 
   /**
-   * After that of models with PRIORITY_MAX.
+   * After that of other models.
    *
    * @generated from enum value: PRIORITY_MIN = 2;
    */
@@ -1037,8 +1040,8 @@ export const ModelOptimizationPolicy_ModelPrioritySchema: GenEnum<ModelOptimizat
 /**
  * Gathers requests into batches.
  *
- * A batch is formed when an instance of the model is free. It has the largest preferred size that the
- * waiting requests reach, or as many as there are up to `max_batch_size`. Requests whose inputs
+ * A batch is formed when an instance of the model is free. It has the largest preferred size that
+ * the waiting requests reach, or as many as there are up to `max_batch_size`. Requests whose inputs
  * differ in shape do not share a batch, unless the input allows it.
  *
  * @generated from message inference.ModelDynamicBatching
@@ -1053,8 +1056,8 @@ export type ModelDynamicBatching = Message<"inference.ModelDynamicBatching"> & {
   preferredBatchSize: number[];
 
   /**
-   * How long a request may be held back for others to join its batch, in microseconds. A batch of the
-   * largest preferred size goes at once. 0, the default, holds nothing back.
+   * How long a request may be held back for others to join its batch, in microseconds. A batch of
+   * the largest preferred size goes at once. 0, the default, holds nothing back.
    *
    * @generated from field: uint64 max_queue_delay_microseconds = 2;
    */
@@ -1124,7 +1127,8 @@ export type ModelQueuePolicy = Message<"inference.ModelQueuePolicy"> & {
   defaultTimeoutMicroseconds: bigint;
 
   /**
-   * Whether a request may set a shorter limit for itself, in its parameter `timeout`. Default false.
+   * Whether a request may set a shorter limit for itself, in its parameter `timeout`. Default
+   * false.
    *
    * @generated from field: bool allow_timeout_override = 3;
    */
@@ -1212,8 +1216,8 @@ export type ModelSequenceBatching = Message<"inference.ModelSequenceBatching"> &
   } | { case: undefined; value?: undefined };
 
   /**
-   * How long a sequence may be without a request before it is ended, in microseconds. 0, the default,
-   * is one second.
+   * How long a sequence may be without a request before it is ended, in microseconds. 0, the
+   * default, is one second.
    *
    * @generated from field: uint64 max_sequence_idle_microseconds = 1;
    */
@@ -1284,8 +1288,8 @@ export type ModelSequenceBatching_Control = Message<"inference.ModelSequenceBatc
   boolFalseTrue: boolean[];
 
   /**
-   * Datatype of the input, for CONTROL_SEQUENCE_CORRID only: TYPE_UINT64, TYPE_INT64, TYPE_UINT32,
-   * TYPE_INT32 or TYPE_STRING.
+   * Datatype of the input, for CONTROL_SEQUENCE_CORRID only: TYPE_UINT64, TYPE_INT64,
+   * TYPE_UINT32, TYPE_INT32 or TYPE_STRING.
    *
    * @generated from field: inference.DataType data_type = 4;
    */
@@ -1435,8 +1439,8 @@ export const ModelSequenceBatching_InitialStateSchema: GenMessage<ModelSequenceB
   messageDesc(file_inference_model_config, 10, 2);
 
 /**
- * A state that the server keeps from one request of a sequence to the next: an output of the model
- * becomes an input.
+ * A state that the server keeps from one request of a sequence to the next: an output of the
+ * model becomes an input.
  *
  * @generated from message inference.ModelSequenceBatching.State
  */
@@ -1537,7 +1541,7 @@ export const ModelSequenceBatching_StrategyDirectSchema: GenMessage<ModelSequenc
  */
 export type ModelSequenceBatching_StrategyOldest = Message<"inference.ModelSequenceBatching.StrategyOldest"> & {
   /**
-   * How many sequences an instance follows at once. 0, the default, leaves it to the server.
+   * How many sequences an instance follows at once; further ones wait until one of them ends.
    *
    * @generated from field: int32 max_candidate_sequences = 1;
    */
@@ -1575,8 +1579,8 @@ export const ModelSequenceBatching_StrategyOldestSchema: GenMessage<ModelSequenc
 /**
  * Passes requests through several models.
  *
- * Tensors have names within the ensemble: those of its inputs and outputs, and any others that carry
- * the output of one step to the input of another. A step runs once all its inputs are there.
+ * Tensors have names within the ensemble: those of its inputs and outputs, and any others that
+ * carry the output of one step to the input of another. A step runs once all its inputs are there.
  *
  * @generated from message inference.ModelEnsembling
  */
@@ -1589,7 +1593,8 @@ export type ModelEnsembling = Message<"inference.ModelEnsembling"> & {
   step: ModelEnsembling_Step[];
 
   /**
-   * How many responses of a step may be on their way to the next. 0, the default, is no limit.
+   * How many requests a step may have under way for one request to the ensemble. 0, the default, is
+   * no limit.
    *
    * @generated from field: uint32 max_inflight_requests = 2;
    */
@@ -1624,8 +1629,8 @@ export type ModelEnsembling_Step = Message<"inference.ModelEnsembling.Step"> & {
   modelVersion: bigint;
 
   /**
-   * Names of tensors of the ensemble by the input of the model that they go to. Every input of the
-   * model that is not optional is there.
+   * Names of tensors of the ensemble by the input of the model that they go to. Every input of
+   * the model that is not optional is there.
    *
    * @generated from field: map<string, string> input_map = 3;
    */
@@ -1640,7 +1645,7 @@ export type ModelEnsembling_Step = Message<"inference.ModelEnsembling.Step"> & {
   outputMap: { [key: string]: string };
 
   /**
-   * Repository of the model; empty for that of the ensemble, and for any if it has no such model.
+   * Repository of the model; empty to look for it in that of the ensemble first.
    *
    * @generated from field: string model_namespace = 5;
    */
@@ -1710,8 +1715,8 @@ export type ModelInstanceGroup = Message<"inference.ModelInstanceGroup"> & {
   profile: string[];
 
   /**
-   * Whether the instances are loaded but get no requests, for models that share them in another way.
-   * Default false.
+   * Whether the instances are loaded but get no requests, for models that share them in another
+   * way. Default false.
    *
    * @generated from field: bool passive = 7;
    */
@@ -1849,8 +1854,8 @@ export type ModelRateLimiter = Message<"inference.ModelRateLimiter"> & {
   resources: ModelRateLimiter_Resource[];
 
   /**
-   * Weight of the instance among those that wait: with a priority of 2 it gets half the turns of one
-   * with 1. 0, the default, counts as 1.
+   * Weight of the instance among those that wait: with a priority of 2 it gets half the turns of
+   * one with 1. 0, the default, counts as 1.
    *
    * @generated from field: uint32 priority = 2;
    */
@@ -1934,7 +1939,8 @@ export type ModelWarmup = Message<"inference.ModelWarmup"> & {
   name: string;
 
   /**
-   * Size of the batch, in rows, from 1 to `max_batch_size`; 0 for a model without a batch dimension.
+   * Size of the batch, in rows, from 1 to `max_batch_size`; 1 for a model without a batch
+   * dimension.
    *
    * @generated from field: uint32 batch_size = 2;
    */

@@ -917,8 +917,9 @@ export type TensorProto = Message<"onnx.TensorProto"> & {
   floatData: number[];
 
   /**
-   * Elements of INT32, of the narrower integers and BOOL, and the bits of the floating-point numbers
-   * narrower than FLOAT; elements of 4 bits come in twos and of 2 bits in fours, the first lowest.
+   * Elements of INT32, of the narrower integers and BOOL, and the bits of the floating-point
+   * numbers narrower than FLOAT; elements of 4 bits come in twos and of 2 bits in fours, the first
+   * lowest.
    *
    * @generated from field: repeated int32 int32_data = 5;
    */
@@ -953,8 +954,8 @@ export type TensorProto = Message<"onnx.TensorProto"> & {
   docString: string;
 
   /**
-   * Elements of any datatype but STRING, row-major and little-endian; elements of 4 bits come two to
-   * a byte and of 2 bits four to a byte, the first lowest.
+   * Elements of any datatype but STRING, row-major and little-endian; elements of 4 bits come two
+   * to a byte and of 2 bits four to a byte, the first lowest.
    *
    * @generated from field: bytes raw_data = 9;
    */
@@ -1281,8 +1282,8 @@ export const TensorProto_DataLocationSchema: GenEnum<TensorProto_DataLocation> =
  */
 export type SparseTensorProto = Message<"onnx.SparseTensorProto"> & {
   /**
-   * Elements other than zero (for STRING: other than the empty text), in one dimension; the tensor's
-   * name is that of the sparse tensor.
+   * Elements other than zero (for STRING: other than the empty text), in one dimension; the
+   * tensor's name is that of the sparse tensor.
    *
    * @generated from field: onnx.TensorProto values = 1;
    */
@@ -1492,7 +1493,8 @@ export type TensorAnnotation = Message<"onnx.TensorAnnotation"> & {
   tensorName: string;
 
   /**
-   * Names of the tensors that hold its parameters, by parameter: "SCALE_TENSOR", "ZERO_POINT_TENSOR".
+   * Names of the tensors that hold its parameters, by parameter: "SCALE_TENSOR",
+   * "ZERO_POINT_TENSOR".
    *
    * @generated from field: repeated onnx.StringStringEntryProto quant_parameter_tensor_names = 2;
    */
@@ -1809,7 +1811,7 @@ export const Version = {
   IR_VERSION_2020_5_8: 7,
 
   /**
-   * Adds functions of the model's own, and types for sparse tensors and for values that may be absent.
+   * Adds functions of the model's own, and types for sparse tensors and for absent values.
    *
    * @generated from enum value: IR_VERSION_2021_7_30 = 8;
    */

@@ -11,10 +11,8 @@ import { join } from "node:path";
 import { inRoot, node } from "./paths.mjs";
 import { runProgram } from "./run-program.mjs";
 
-const vite = inRoot("node_modules", "vite", "bin", "vite.js");
-
 /** Folder of the page that `npm start` serves, and of what it is built into. */
-const page = inRoot("examples", "browser-digits");
+const page = inRoot("examples", "digits-page");
 /** What `npm start` serves under `/`, if there is a page. */
 export const builtPage = join(page, "dist");
 
@@ -26,9 +24,9 @@ const parts = {
     run: () => runProgram(node, ["scripts/build-client.mjs"]),
   },
   page: {
-    sources: ["examples/browser-digits", "clients/typescript/dist"],
+    sources: ["examples/digits-page", "clients/typescript/dist"],
     output: builtPage,
-    run: () => runProgram(node, [vite, "build", page, "--logLevel", "warn"]),
+    run: () => runProgram(node, ["scripts/build-page.mjs"]),
   },
   server: {
     sources: ["server", "clients/typescript/src", "gen", "tsconfig.json", "tsconfig.build.json"],

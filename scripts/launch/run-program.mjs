@@ -26,7 +26,15 @@ export function runProgram(program, args, { env = {} } = {}) {
     const handOn = (signal) => child.kill(signal);
     const signals = ["SIGTERM", "SIGINT", "SIGHUP"];
     for (const signal of signals) process.on(signal, handOn);
+    // A signal to npm ends its shell and does not reach this program, which then has another parent.
+    const parent = process.ppid;
+    const watch = setInterval(() => {
+      if (process.ppid === parent) return;
+      clearInterval(watch);
+      child.kill("SIGTERM");
+    }, 500);
     const end = (code) => {
+      clearInterval(watch);
       for (const signal of signals) process.off(signal, handOn);
       resolve(code);
     };

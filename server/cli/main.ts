@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { endProcess } from "../lifecycle/end-process.ts";
 import { dispatch } from "./dispatch.ts";
 import { inferCommand } from "./infer.ts";
 import { modelsCommand } from "./models.ts";
@@ -32,4 +33,4 @@ const exitCode = await dispatch(
   },
 );
 // Worker threads and open connections would keep the program up after a failed start.
-process.exit(exitCode);
+endProcess(exitCode);

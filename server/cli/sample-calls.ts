@@ -109,7 +109,9 @@ function grpcurl(model: string, samples: readonly Sample[], url: string): string
 }
 
 function curl(model: string, samples: readonly Sample[], url: string): string {
-  const command = `curl -s ${url.startsWith("https:") ? "-k " : ""}${url}/v2/models/${encodeURIComponent(model)}/infer`;
+  const tls = url.startsWith("https:") ? "-k " : "";
+  const path = `${url}/v2/models/${encodeURIComponent(model)}/infer`;
+  const command = `curl -s ${tls}${/^[\w.:/%-]+$/.test(path) ? path : quote(path)}`;
   if (samples.every(isWritten)) {
     const inputs = samples.map((sample) => ({ ...portOf(sample), data: valuesOf(sample) }));
     return `${command} -d ${quote(JSON.stringify({ inputs }))}`;

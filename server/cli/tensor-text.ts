@@ -1,4 +1,5 @@
 import type { TypedTensor } from "../../clients/typescript/src/node.ts";
+import { bf16ToNumber, fp16ToNumber, numberToBf16, numberToFp16 } from "../tensor/half.ts";
 import { shapeText } from "../tensor/shape.ts";
 import { textTable } from "./text-layout.ts";
 
@@ -60,11 +61,25 @@ function elementText(
   datatype: TypedTensor["datatype"],
 ): string {
   if (typeof element === "string") return JSON.stringify(element);
-  if (typeof element !== "number" || Number.isInteger(element)) return String(element);
-  // The digits that the datatype holds; more of them would be those of a double.
-  const digits = datatype === "FP64" ? 17 : datatype === "FP32" ? 7 : 4;
-  return String(Number(element.toPrecision(digits)));
+  if (typeof element !== "number" || !Number.isFinite(element)) return String(element);
+  const round = roundings[datatype];
+  if (!round) return String(element);
+  for (let digits = 1; digits < mostDigits; digits++) {
+    const short = Number(element.toPrecision(digits));
+    if (round(short) === element) return String(short);
+  }
+  return String(Number(element.toPrecision(mostDigits)));
 }
+
+/** Digits that tell every float of 32 bits from its neighbours. */
+const mostDigits = 9;
+
+/** Floats narrower than a number: what a number becomes in them, so that no digit is shown that they do not have. */
+const roundings: Partial<Record<TypedTensor["datatype"], (value: number) => number>> = {
+  FP32: Math.fround,
+  FP16: (value) => fp16ToNumber(numberToFp16(value)),
+  BF16: (value) => bf16ToNumber(numberToBf16(value)),
+};
 
 /** Right-aligns the cells of each column. */
 function aligned(rows: readonly (readonly string[])[]): string[][] {

@@ -208,6 +208,9 @@ function numberText(value: number): string {
 }
 
 function describe(value: unknown): string {
-  const text = typeof value === "bigint" ? value.toString() : (JSON.stringify(value) ?? "nothing");
+  if (value === undefined) return "nothing";
+  if (typeof value === "object" && value !== null)
+    return Array.isArray(value) ? "an array" : "an object";
+  const text = typeof value === "bigint" ? value.toString() : JSON.stringify(value);
   return text.length > 40 ? `${text.slice(0, 40)}…` : text;
 }

@@ -9,6 +9,9 @@ import { PeerGoneError } from "./request-signal.ts";
 
 const noBody: AsyncIterable<Uint8Array> = { async *[Symbol.asyncIterator]() {} };
 
+/** How long a peer may go on sending a request that is answered, in ms. */
+const lingerMs = 1_000;
+
 /** Fields that speak of an HTTP/1.1 connection and must not be sent (RFC 9113, section 8.2.2). */
 const connectionFields = new Set([
   "connection",
@@ -44,7 +47,7 @@ export async function answerHttp2(
   // A reset stream errors; 'close' follows in every case, and what is to be done is done there.
   stream.on("error", onStreamError);
   stream.once("close", () => {
-    if (stream.rstCode === constants.NGHTTP2_NO_ERROR && stream.writableFinished) return;
+    if (stream.rstCode === constants.NGHTTP2_NO_ERROR && stream.writableEnded) return;
     abort.abort(new PeerGoneError());
     leave(bodyOfAnswer);
   });
@@ -97,18 +100,19 @@ function answerFailure(stream: ServerHttp2Stream): void {
 }
 
 /**
- * Stops a peer that still sends the body of a request that is answered, after the answer has gone out
- * (RFC 9113, section 8.1).
+ * Drops what a peer still sends of a request that is answered, and stops it if it goes on
+ * (RFC 9113, section 8.1). It is given time, because the frame that stops it overtakes trailers.
  */
 function refuseRest(stream: ServerHttp2Stream): void {
   if (stream.destroyed || stream.readableEnded) return;
-  // What has come already is dropped, so that its end, if it is near, is seen.
   stream.resume();
-  const close = (): void => {
-    if (!stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
+  const stop = (): void => {
+    const timer = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), lingerMs);
+    stream.once("end", () => clearTimeout(timer));
+    stream.once("close", () => clearTimeout(timer));
   };
-  if (stream.writableFinished) setImmediate(close);
-  else stream.once("finish", () => setImmediate(close));
+  if (stream.writableFinished) stop();
+  else stream.once("finish", stop);
 }
 
 function toHeaders(fields: IncomingHttpHeaders): Headers {

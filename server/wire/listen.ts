@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import {
   createServer as createHttp1Server,
   type Server as Http1Server,
@@ -108,7 +109,11 @@ class WireHost implements WireServer {
         this.#beQuiet(socket);
         this.#serve(socket, socket.alpnProtocol === "h2" ? "http2" : "http1");
       });
-      server.on("tlsClientError", (error: Error) => onError(error, "tls"));
+      server.on("tlsClientError", (error: Error, socket: TLSSocket) => {
+        onError(error, "tls");
+        // Node leaves a connection open whose handshake timed out.
+        socket.destroy();
+      });
     } else {
       server = createNetServer(socketOptions, (socket) => this.#accept(socket));
     }
@@ -156,6 +161,7 @@ class WireHost implements WireServer {
         (server) => new Promise<void>((resolve) => void server.close(() => resolve())),
       ),
     );
+    await Promise.all([...this.#sockets].map((socket) => once(socket, "close")));
   }
 
   #listen(
@@ -274,9 +280,9 @@ class WireHost implements WireServer {
         openStreams: 0,
       };
       this.#sessions.set(session, state);
-      // The first frame of a peer is its settings (RFC 9113, section 3.4).
+      // Peers begin with a preface and settings, and acknowledge ours (RFC 9113, sections 3.4, 6.5.3).
       const silent = setTimeout(() => session.destroy(), limits.handshakeTimeoutMs);
-      session.once("remoteSettings", () => clearTimeout(silent));
+      session.once("localSettings", () => clearTimeout(silent));
       session.setLocalWindowSize(connectionWindow);
       session.setTimeout(limits.idleTimeoutMs, () => {
         if (state.openStreams === 0) session.close();
@@ -288,7 +294,7 @@ class WireHost implements WireServer {
       session.on("error", (error) => onError(error, "http2"));
       if (this.#draining) session.close();
     });
-    server.on("stream", (stream, headers, flags) => {
+    server.on("stream", (stream, headers, flags, rawHeaders) => {
       const state = stream.session && this.#sessions.get(stream.session);
       if (!state) {
         stream.close(constants.NGHTTP2_REFUSED_STREAM);
@@ -300,6 +306,12 @@ class WireHost implements WireServer {
         this.#openStreams--;
         state.openStreams--;
       });
+      // nghttp2 holds peers to the limit once they have acknowledged it.
+      if (headerListBytes(rawHeaders) > limits.maxHeaderListBytes) {
+        stream.on("error", onSocketError);
+        stream.respond({ ":status": 431 }, { endStream: true });
+        return;
+      }
       const authority = headers[":authority"] ?? headers.host;
       const url = this.#urls.of(state.scheme, authority, headers[":path"] ?? "/");
       const endStream = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
@@ -313,6 +325,13 @@ class WireHost implements WireServer {
 
 function onSocketError(): void {
   // What is to be done about a broken socket is done on its 'close'.
+}
+
+/** Size of a header list as its limit counts it (RFC 9113, section 6.5.2). */
+function headerListBytes(rawHeaders: readonly string[]): number {
+  let bytes = rawHeaders.length * 16;
+  for (const part of rawHeaders) bytes += part.length;
+  return bytes;
 }
 
 function clientErrorAnswer(code: string | undefined): string {

@@ -1,5 +1,6 @@
-import { lstat, unlink } from "node:fs/promises";
+import { access, lstat, unlink } from "node:fs/promises";
 import { connect } from "node:net";
+import { dirname } from "node:path";
 import { TensorwireError } from "../errors/tensorwire-error.ts";
 import { listenFailed } from "./listen-error.ts";
 
@@ -7,7 +8,8 @@ import { listenFailed } from "./listen-error.ts";
  * Makes way for a unix socket: removes the file that a server left which is gone. The socket of a
  * live one stays.
  *
- * @throws TensorwireError `LISTEN_FAILED` if a server answers there, or if the file is no socket
+ * @throws TensorwireError `LISTEN_FAILED` if a server answers there, the file is no socket, or there is
+ *   no such folder
  */
 export async function removeDeadSocket(path: string): Promise<void> {
   const where = `unix socket ${path}`;
@@ -15,7 +17,10 @@ export async function removeDeadSocket(path: string): Promise<void> {
   try {
     isSocket = (await lstat(path)).isSocket();
   } catch {
-    // Nothing is there, which is as it should be; what else is wrong, listening will say.
+    // No file is there, which is as it should be. Node calls a folder that is not there EACCES.
+    await access(dirname(path)).catch((error) => {
+      throw listenFailed(where, error);
+    });
     return;
   }
   if (!isSocket) {

@@ -82,7 +82,7 @@ for (const [columns, limit] of [
 }
 
 test("headings are bold only where colours are shown", (t) => {
-  const escape = "\u001b[1m";
-  t.true(commandHelp(serveCommand, { columns: 80, color: true }).includes(`${escape}Usage`));
+  const bold = "\u001b[1m";
+  t.true(commandHelp(serveCommand, { columns: 80, color: true }).includes(`${bold}Usage`));
   t.false(commandHelp(serveCommand, plain).includes("\u001b"));
 });

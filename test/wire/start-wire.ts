@@ -7,6 +7,7 @@ import {
   type OutgoingHttpHeaders,
 } from "node:http2";
 import { connect as connectSocket, type Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import type {
   UniversalHandlerFn,
   UniversalServerRequest,
@@ -79,6 +80,7 @@ export function openHttp2(
 
 /** What came back on a stream. */
 export interface Http2Answer {
+  readonly status: number | undefined;
   readonly headers: IncomingHttpHeaders;
   readonly trailers: IncomingHttpHeaders | undefined;
   readonly body: Buffer;
@@ -96,16 +98,24 @@ export async function request2(
   let answered: IncomingHttpHeaders = {};
   let trailers: IncomingHttpHeaders | undefined;
   stream.on("error", () => {});
+  let status: number | undefined;
   stream.on("response", (fields) => {
     answered = fields;
+    status = fields[":status"];
   });
   stream.on("trailers", (fields) => {
     trailers = fields;
   });
   stream.on("data", (part: Buffer) => parts.push(part));
   if (body) stream.end(body);
-  await once(stream, "close");
-  return { headers: answered, trailers, body: Buffer.concat(parts), rstCode: stream.rstCode };
+  await closed(stream);
+  return {
+    status,
+    headers: answered,
+    trailers,
+    body: Buffer.concat(parts),
+    rstCode: stream.rstCode,
+  };
 }
 
 /** Opens a plain connection until the test ends. */
@@ -117,13 +127,37 @@ export async function openSocket(t: ExecutionContext<unknown>, port: number): Pr
   return socket;
 }
 
+/** Waits until a stream is closed, with or without an error. */
+export function closed(stream: Duplex): Promise<void> {
+  return new Promise((resolve) => {
+    if (stream.closed) resolve();
+    else stream.once("close", () => resolve());
+  });
+}
+
 /** All that a socket receives until it is closed. */
 export async function readAll(socket: Socket): Promise<string> {
   const parts: Buffer[] = [];
   socket.on("data", (part: Buffer) => parts.push(part));
-  if (!socket.closed) await once(socket, "close");
+  await closed(socket);
   return Buffer.concat(parts).toString("latin1");
 }
+
+/** An HTTP/2 frame (RFC 9113, section 4.1). */
+export function frame(type: number, flags: number, stream: number, payload: Uint8Array): Buffer {
+  const head = Buffer.alloc(9);
+  head.writeUIntBE(payload.byteLength, 0, 3);
+  head.writeUInt8(type, 3);
+  head.writeUInt8(flags, 4);
+  head.writeUInt32BE(stream, 5);
+  return Buffer.concat([head, payload]);
+}
+
+/** What an HTTP/2 client sends first: preface and empty settings. */
+export const http2Beginning = Buffer.concat([
+  Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+  frame(4, 0, 0, Buffer.alloc(0)),
+]);
 
 /** Body of a request as bytes. */
 export async function bodyOf(request: UniversalServerRequest): Promise<Buffer> {

@@ -9,7 +9,7 @@ from onnx_session import open_session
 class OnnxModel(MLModel):
     async def load(self) -> bool:
         self.session = open_session(self.settings.parameters.uri)
-        self.outputs_names = [tensor.name for tensor in self.session.get_outputs()]
+        self.output_names = [tensor.name for tensor in self.session.get_outputs()]
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
@@ -18,6 +18,6 @@ class OnnxModel(MLModel):
             model_name=self.name,
             outputs=[
                 NumpyCodec.encode_output(name, array)
-                for name, array in zip(self.outputs_names, self.session.run(None, feeds))
+                for name, array in zip(self.output_names, self.session.run(None, feeds))
             ],
         )

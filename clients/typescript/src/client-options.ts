@@ -1,6 +1,10 @@
 import type { Interceptor } from "@connectrpc/connect";
 import type { ParameterInput } from "./infer-parameter.ts";
 
+/** Headers (gRPC metadata): what the constructor of `Headers` takes. */
+// Not HeadersInit: that name exists only where the types of browsers are loaded.
+export type HeadersInput = ConstructorParameters<typeof Headers>[0];
+
 /** Options of every call. */
 export interface CallOptions {
   /**
@@ -11,7 +15,7 @@ export interface CallOptions {
   /** Cancels the call, on the server as well. */
   readonly signal?: AbortSignal;
   /** Headers (gRPC metadata) of this call, beside those of the client. */
-  readonly headers?: HeadersInit;
+  readonly headers?: HeadersInput;
 }
 
 /** An output to answer with. */
@@ -62,7 +66,7 @@ export interface ClientOptions {
   /** Default of {@link CallOptions.timeoutMs}. */
   readonly timeoutMs?: number;
   /** Headers (gRPC metadata) of every call. */
-  readonly headers?: Provided<HeadersInit>;
+  readonly headers?: Provided<HeadersInput>;
   /** Sent as `authorization: Bearer <token>`. */
   readonly token?: Provided<string>;
   readonly retry?: RetryOptions;

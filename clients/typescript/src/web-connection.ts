@@ -9,7 +9,7 @@ export interface WebClientOptions extends ClientOptions {
   /** Default `grpc-web`. Both send binary messages over HTTP/1.1 or HTTP/2, as the browser likes. */
   readonly protocol?: "grpc-web" | "connect";
   /** Whether to send cookies, as fetch takes it. Default `same-origin`. */
-  readonly credentials?: RequestCredentials;
+  readonly credentials?: "omit" | "same-origin" | "include";
 }
 
 const protocols = {

@@ -21,6 +21,7 @@ export type {
 export type {
   CallOptions,
   ClientOptions,
+  HeadersInput,
   InferOptions,
   InferRequestOptions,
   Provided,

@@ -39,7 +39,7 @@ interface Segment {
  * @returns 64 values from 0 (paper) to 1 (ink), row-major; `undefined` if nothing was drawn
  */
 export function digitImage(strokes: readonly Stroke[]): Float32Array | undefined {
-  const segments = toSegments(fit(strokes));
+  const segments = toSegments(fitToBox(strokes));
   if (segments.length === 0) return undefined;
   const distances = new Float32Array(gridSize * gridSize);
   for (let index = 0; index < distances.length; index++) {
@@ -63,7 +63,7 @@ export function digitImage(strokes: readonly Stroke[]): Float32Array | undefined
 }
 
 /** Moves and scales strokes to the box of a digit, in pixels of the image. */
-function fit(strokes: readonly Stroke[]): Stroke[] {
+function fitToBox(strokes: readonly Stroke[]): Stroke[] {
   const points = strokes.flat();
   const left = Math.min(...points.map(({ x }) => x));
   const right = Math.max(...points.map(({ x }) => x));

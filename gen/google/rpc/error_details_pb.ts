@@ -21,8 +21,8 @@ export const file_google_rpc_error_details: GenFile = /*@__PURE__*/
 /**
  * Says why a call failed, for programs.
  *
- * Every error that a service of this project raises carries one. Unlike the message of the error, the reason
- * does not change with its wording.
+ * Every error that a service of this project raises carries one. Unlike the message of the error,
+ * the reason does not change with its wording.
  *
  * @generated from message google.rpc.ErrorInfo
  */
@@ -43,8 +43,8 @@ export type ErrorInfo = Message<"google.rpc.ErrorInfo"> & {
   domain: string;
 
   /**
-   * Variables of the error's message, by name in lowerCamelCase, a unit at the end of the name where
-   * there is one: "expectedBytes".
+   * Variables of the error's message, by name in lowerCamelCase, a unit at the end of the name
+   * where there is one: "expectedBytes".
    *
    * @generated from field: map<string, string> metadata = 3;
    */

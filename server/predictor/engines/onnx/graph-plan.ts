@@ -28,11 +28,29 @@ export interface GraphPort extends DeclaredPort {
 export interface GraphPlan {
   readonly inputs: readonly GraphPort[];
   readonly outputs: readonly GraphPort[];
+  /** False if the values of an input, and not its size alone, may decide how long a run takes. */
+  readonly timeFollowsSize: boolean;
   /** The adapted model; `undefined` if the session can use the file as it is. */
   readonly adapted: Uint8Array | undefined;
   /** Names of inputs whose default must be taken from `defaults` by running the graph without it. */
   readonly defaults: ReadonlyMap<string, Uint8Array>;
 }
+
+/** Operators that repeat work, or make tensors of a size, as the values of an input say. */
+const valueDependent = [
+  "ConstantOfShape",
+  "Expand",
+  "If",
+  "Loop",
+  "OneHot",
+  "Pad",
+  "Range",
+  "Resize",
+  "Scan",
+  "SequenceMap",
+  "Tile",
+  "Upsample",
+];
 
 /** Opset domain of the classifiers and of ZipMap. */
 const mlDomain = "ai.onnx.ml";
@@ -62,6 +80,7 @@ export function planGraph(model: string, bytes: Uint8Array): GraphPlan {
     return {
       inputs: inputs.map((input) => plainPort(model, "input", input)),
       outputs: outline.outputs.map((output) => plainPort(model, "output", output)),
+      timeFollowsSize: timeFollowsSize(outline),
       adapted: undefined,
       defaults: new Map(),
     };
@@ -111,9 +130,14 @@ function adapt(
   return {
     inputs: inputPorts,
     outputs: outputPorts,
+    timeFollowsSize: timeFollowsSize(outline),
     adapted: toBinary(ModelProtoSchema, proto),
     defaults,
   };
+}
+
+function timeFollowsSize({ operators }: ModelOutline): boolean {
+  return !valueDependent.some((operator) => operators.has(operator));
 }
 
 function plainPort(model: string, kind: "input" | "output", value: ValueInfoProto): GraphPort {

@@ -9,18 +9,22 @@ export interface ModelOutline {
   readonly outputs: readonly ValueInfoProto[];
   /** Names of the initializers of the main graph. */
   readonly initializers: ReadonlySet<string>;
+  /** Operators of the nodes of the main graph, such as `MatMul`. */
+  readonly operators: ReadonlySet<string>;
 }
 
-// Field numbers of ModelProto, GraphProto and TensorProto (proto/onnx/onnx.proto).
+// Field numbers of ModelProto, GraphProto, NodeProto and TensorProto (proto/onnx/onnx.proto).
 const modelIrVersion = 1;
 const modelGraph = 7;
+const graphNode = 1;
 const graphInitializer = 5;
 const graphInput = 11;
 const graphOutput = 12;
+const nodeOperator = 4;
 const tensorName = 8;
 
 /**
- * Reads the outline of a serialized ModelProto in one pass that skips nodes and weights.
+ * Reads the outline of a serialized ModelProto in one pass that skips attributes and weights.
  *
  * @throws Error if the bytes are not a ModelProto with a graph
  */
@@ -28,6 +32,7 @@ export function readModelOutline(bytes: Uint8Array): ModelOutline {
   const inputs: ValueInfoProto[] = [];
   const outputs: ValueInfoProto[] = [];
   const initializers = new Set<string>();
+  const operators = new Set<string>();
   let irVersion = 0;
   let hasGraph = false;
   forEachField(bytes, (field, wireType, reader) => {
@@ -39,6 +44,9 @@ export function readModelOutline(bytes: Uint8Array): ModelOutline {
         if (graphWireType !== WireType.LengthDelimited)
           return graphReader.skip(graphWireType, graphField);
         switch (graphField) {
+          case graphNode:
+            operators.add(readString(graphReader.bytes(), nodeOperator));
+            return;
           case graphInput:
             inputs.push(fromBinary(ValueInfoProtoSchema, graphReader.bytes()));
             return;
@@ -46,7 +54,7 @@ export function readModelOutline(bytes: Uint8Array): ModelOutline {
             outputs.push(fromBinary(ValueInfoProtoSchema, graphReader.bytes()));
             return;
           case graphInitializer:
-            initializers.add(readTensorName(graphReader.bytes()));
+            initializers.add(readString(graphReader.bytes(), tensorName));
             return;
           default:
             graphReader.skip(graphWireType, graphField);
@@ -57,16 +65,17 @@ export function readModelOutline(bytes: Uint8Array): ModelOutline {
     }
   });
   if (!hasGraph) throw new Error("the file holds no ONNX graph");
-  return { irVersion, inputs, outputs, initializers };
+  return { irVersion, inputs, outputs, initializers, operators };
 }
 
-function readTensorName(bytes: Uint8Array): string {
-  let name = "";
+/** The last value of a string field of a message. */
+function readString(bytes: Uint8Array, wanted: number): string {
+  let value = "";
   forEachField(bytes, (field, wireType, reader) => {
-    if (field === tensorName && wireType === WireType.LengthDelimited) name = reader.string();
+    if (field === wanted && wireType === WireType.LengthDelimited) value = reader.string();
     else reader.skip(wireType, field);
   });
-  return name;
+  return value;
 }
 
 function forEachField(

@@ -10,6 +10,12 @@ import type { WorkerPool } from "./worker-pool.ts";
 /** Where calls may run: in the thread of the sockets, in a worker thread, or as measured. */
 export type Execution = "auto" | "inline" | "worker";
 
+/**
+ * Longest time for which one call may hold up the thread of the sockets, in ns. One that takes longer
+ * shows that the time does not grow with the size as warm-up foretold.
+ */
+const slowestInlineNs = 2_000_000;
+
 /** Bounds of the measurement of one warm-up sample: runs, and time in ms from which on none is added. */
 const maxWarmUpRuns = 50;
 const maxWarmUpMs = 50;
@@ -29,7 +35,10 @@ export class OnnxModel implements EngineModel {
   readonly #execution: Execution;
   readonly #log: Log;
   readonly #remote: RemoteSession;
+  readonly #slowestInlineNs: number;
   #inline: OnnxSession | undefined;
+  /** Sessions that no new call goes to; freed with the model, as calls may still be under way in them. */
+  readonly #inlineRetired: OnnxSession[] = [];
   /** Input bytes up to which a call runs inline. */
   #inlineBytes = 0;
 
@@ -38,6 +47,7 @@ export class OnnxModel implements EngineModel {
     execution: Execution,
     log: Log,
     remote: RemoteSession,
+    slowest: number,
   ) {
     this.inputs = remote.inputs;
     this.outputs = remote.outputs;
@@ -45,16 +55,23 @@ export class OnnxModel implements EngineModel {
     this.#execution = execution;
     this.#log = log;
     this.#remote = remote;
+    this.#slowestInlineNs = slowest;
   }
 
-  /** Opens the model in a worker of the pool. */
+  /**
+   * Opens the model in a worker of the pool.
+   *
+   * @param slowest - time of an inline call, in ns, above which the model leaves the thread of the
+   * sockets for good
+   */
   static async load(
     pool: WorkerPool,
     options: OnnxSessionOptions,
     execution: Execution,
     log: Log,
+    slowest = slowestInlineNs,
   ): Promise<OnnxModel> {
-    return new OnnxModel(options, execution, log, await pool.load(options));
+    return new OnnxModel(options, execution, log, await pool.load(options), slowest);
   }
 
   get placement(): string {
@@ -74,7 +91,7 @@ export class OnnxModel implements EngineModel {
     const [first] = samples;
     if (!first) throw new Error("warm-up needs a sample");
     const { outputs } = await this.#remote.run(first, outputNames);
-    if (this.#execution === "auto") {
+    if (this.#execution === "auto" && this.#remote.timeFollowsSize) {
       const placed = measuring.then(() => this.#place(samples, outputNames));
       // The next model is measured whatever became of this one.
       measuring = placed.catch(() => undefined);
@@ -84,16 +101,20 @@ export class OnnxModel implements EngineModel {
     return outputs;
   }
 
-  run(inputs: readonly Tensor[], outputNames: readonly string[]): Promise<EngineResult> {
-    if (this.#inline && inputBytes(inputs) <= this.#inlineBytes)
-      return this.#inline.run(inputs, outputNames);
-    return this.#remote.run(inputs, outputNames);
+  async run(inputs: readonly Tensor[], outputNames: readonly string[]): Promise<EngineResult> {
+    const inline = this.#inline;
+    if (!inline || inputBytes(inputs) > this.#inlineBytes)
+      return this.#remote.run(inputs, outputNames);
+    const result = await inline.run(inputs, outputNames);
+    if (this.#execution === "auto" && result.inferNs > this.#slowestInlineNs)
+      this.#leaveInline(result.inferNs);
+    return result;
   }
 
   async release(): Promise<void> {
-    const inline = this.#inline;
+    const sessions = [...this.#inlineRetired, ...(this.#inline ? [this.#inline] : [])];
     this.#inline = undefined;
-    await inline?.release();
+    await Promise.all(sessions.map((session) => session.release()));
     await this.#remote.release();
   }
 
@@ -123,6 +144,19 @@ export class OnnxModel implements EngineModel {
       "placed a model by its warm-up",
     );
     if (limit > 0) await this.#openInline(limit);
+  }
+
+  /** Sends every further call to the worker. */
+  #leaveInline(inferNs: number): void {
+    const inline = this.#inline;
+    // Of calls that were under way together only the first finds the session.
+    if (!inline) return;
+    this.#inline = undefined;
+    this.#log.info(
+      { model: this.#options.model, ms: Math.round(inferNs / 1e6) },
+      "a call took longer than warm-up foretold; the model runs in its worker from now on",
+    );
+    this.#inlineRetired.push(inline);
   }
 
   async #openInline(bytes: number): Promise<void> {

@@ -37,7 +37,8 @@ async function perform(
     case "load": {
       const session = await OnnxSession.load(request.options);
       sessions.set(number, session);
-      return { message: { kind: "loaded", id, inputs: session.inputs, outputs: session.outputs } };
+      const { inputs, outputs, timeFollowsSize } = session;
+      return { message: { kind: "loaded", id, inputs, outputs, timeFollowsSize } };
     }
     case "run": {
       const session = sessions.get(number);

@@ -13,6 +13,8 @@ import type { WorkerAnswer, WorkerRequest } from "./worker-messages.ts";
 export interface RemoteSession {
   readonly inputs: readonly GraphPort[];
   readonly outputs: readonly GraphPort[];
+  /** False if the values of an input may decide how long a run takes. */
+  readonly timeFollowsSize: boolean;
   run(inputs: readonly Tensor[], outputNames: readonly string[]): Promise<EngineResult>;
   release(): Promise<void>;
 }
@@ -70,6 +72,7 @@ export class WorkerHost {
       return {
         inputs: loaded.inputs,
         outputs: loaded.outputs,
+        timeFollowsSize: loaded.timeFollowsSize,
         run: (inputs, outputNames) => this.#run(session, options.model, inputs, outputNames),
         release: () => this.#release(session, options.model),
       };

@@ -27,6 +27,7 @@ export type WorkerAnswer =
       readonly id: number;
       readonly inputs: readonly GraphPort[];
       readonly outputs: readonly GraphPort[];
+      readonly timeFollowsSize: boolean;
     }
   | {
       readonly kind: "ran";

@@ -1,0 +1,97 @@
+import type { CaseResult, Measurement, Series } from "./measure-case.ts";
+import { median } from "./statistics.ts";
+
+/** The peer that others are compared with. */
+const reference = "ours";
+
+const columns = [
+  "server",
+  "calls/s",
+  "spread",
+  "p50",
+  "p99",
+  "CPU a call",
+  "memory",
+  "ours is",
+] as const;
+
+/** Tables of one case, one for each number of calls in flight. */
+export function caseReport(result: CaseResult, format: "text" | "markdown"): string {
+  const heading = `${result.case}: ${result.about}`;
+  const counts = [...new Set(result.series.map(({ inFlight }) => inFlight))];
+  const tables = counts.map((inFlight) => {
+    const rows = rowsOf(result, inFlight);
+    return format === "markdown"
+      ? `${inFlight} in flight\n\n${markdownTable(rows)}`
+      : `${inFlight} in flight\n${textTable(rows)}`;
+  });
+  const failures = result.failures.map(({ peer, why }) => `no figures of ${peer}: ${why}`);
+  const parts = [format === "markdown" ? `### ${heading}` : heading, ...tables, ...failures];
+  return `${parts.join("\n\n")}\n`;
+}
+
+function rowsOf(result: CaseResult, inFlight: number): readonly (readonly string[])[] {
+  const series = result.series.filter((one) => one.inFlight === inFlight);
+  const own = series.find(({ peer }) => peer === reference);
+  return [columns, ...series.map((one) => rowOf(one, own, result.titles[one.peer] ?? one.peer))];
+}
+
+function rowOf(series: Series, own: Series | undefined, title: string): readonly string[] {
+  const { measurements, rssBytes } = series;
+  const middle = (figure: (one: Measurement) => number) => median(measurements.map(figure));
+  const rates = measurements.map(({ callsPerSecond }) => callsPerSecond);
+  const rate = median(rates);
+  return [
+    title,
+    withDigits(rate),
+    `${Math.round(((Math.max(...rates) - Math.min(...rates)) / rate) * 100)} %`,
+    milliseconds(middle((one) => one.p50Micros)),
+    milliseconds(middle((one) => one.p99Micros)),
+    `${withDigits(middle((one) => one.cpuMicrosPerCall))} us`,
+    `${Math.round(rssBytes / 1e6)} MB`,
+    own === undefined || own === series ? "" : `${ratio(own, series).toPrecision(3)} x`,
+  ];
+}
+
+/** Median of the ratios of measurements that ran one after the other. */
+function ratio(own: Series, peer: Series): number {
+  const ratios = peer.measurements.flatMap(({ callsPerSecond }, index) => {
+    const ours = own.measurements[index];
+    return ours === undefined ? [] : [ours.callsPerSecond / callsPerSecond];
+  });
+  return median(ratios);
+}
+
+function milliseconds(micros: number): string {
+  return `${withDigits(micros / 1000)} ms`;
+}
+
+/** Three digits that count: no measurement here is steadier. */
+function withDigits(value: number): string {
+  return value >= 100
+    ? String(Math.round(Number(value.toPrecision(3)))).replace(/\B(?=(\d{3})+$)/g, " ")
+    : value.toPrecision(3);
+}
+
+function textTable(rows: readonly (readonly string[])[]): string {
+  const widths = columns.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) =>
+          column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!),
+        )
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
+
+function markdownTable(rows: readonly (readonly string[])[]): string {
+  const [head, ...body] = rows.map((row) => `| ${row.join(" | ")} |`);
+  return [
+    head,
+    `|${columns.map((_, column) => (column === 0 ? "---|" : "--:|")).join("")}`,
+    ...body,
+  ].join("\n");
+}

@@ -1,0 +1,104 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, openSync, readFileSync } from "node:fs";
+import { setTimeout as wait } from "node:timers/promises";
+import type { Launch } from "./peers/peer.ts";
+import { isServerReady } from "./server-questions.ts";
+
+/** A server that is ready. */
+export interface ServerProcess {
+  readonly pid: number;
+  readonly port: number;
+  /** Asks it to end, and ends it after 10 s; settles when it is gone. */
+  stop(): Promise<void>;
+}
+
+const readyWithinMs = 120_000;
+const pollMs = 100;
+const stopWithinMs = 10_000;
+/** Lines of a server's output that an error shows. */
+const shownLines = 15;
+
+/**
+ * Starts a server on one core and waits until it is ready.
+ * @param logFile - takes what it writes
+ * @throws Error with the end of its output if it ends or is not ready within two minutes
+ */
+export async function startServer(
+  launch: Launch,
+  { port, core, logFile }: { port: number; core: number; logFile: string },
+): Promise<ServerProcess> {
+  const log = openSync(logFile, "w");
+  const child = spawn("taskset", ["-c", `${core}`, launch.command, ...launch.args], {
+    env: { ...process.env, ...launch.env },
+    stdio: ["ignore", log, log],
+    // A process group of its own, so that its children can be ended with it.
+    detached: true,
+  });
+  closeSync(log);
+  await once(child, "spawn");
+  const pid = child.pid!;
+  const kill = () => endGroup(pid, "SIGKILL");
+  process.once("exit", kill);
+  const stop = async (): Promise<void> => {
+    await stopChild(child, pid);
+    process.off("exit", kill);
+  };
+  try {
+    await waitUntilReady(child, launch, port);
+  } catch (error) {
+    await stop();
+    const output = readFileSync(logFile, "utf8").trimEnd().split("\n").slice(-shownLines);
+    throw new Error([(error as Error).message, ...output].join("\n  "), { cause: error });
+  }
+  return { pid, port, stop };
+}
+
+async function waitUntilReady(child: ChildProcess, launch: Launch, port: number): Promise<void> {
+  const end = performance.now() + readyWithinMs;
+  const { readyUrl } = launch;
+  for (;;) {
+    if (hasEnded(child))
+      throw new Error(`the server ended (${child.exitCode ?? child.signalCode})`);
+    if (readyUrl === undefined ? await isServerReady(port) : await answersOk(readyUrl)) return;
+    if (performance.now() > end) {
+      throw new Error(`the server was not ready within ${readyWithinMs / 1000} s`);
+    }
+    await wait(pollMs);
+  }
+}
+
+async function answersOk(url: string): Promise<boolean> {
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(5_000) });
+    await response.arrayBuffer();
+    return response.ok;
+  } catch {
+    // Nothing listens yet.
+    return false;
+  }
+}
+
+async function stopChild(child: ChildProcess, pid: number): Promise<void> {
+  if (!hasEnded(child)) {
+    const ended = once(child, "exit");
+    child.kill("SIGTERM");
+    const timer = setTimeout(() => endGroup(pid, "SIGKILL"), stopWithinMs);
+    await ended;
+    clearTimeout(timer);
+  }
+  // What a server left behind would take time from the next one.
+  endGroup(pid, "SIGKILL");
+}
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null;
+}
+
+function endGroup(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-pid, signal);
+  } catch {
+    // Nothing is left of the group.
+  }
+}

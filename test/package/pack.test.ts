@@ -1,0 +1,172 @@
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import test from "ava";
+
+const run = promisify(execFile);
+const root = fileURLToPath(new URL("../../", import.meta.url));
+
+/** Versions of Node that the packages promise; the server needs 22. */
+const clientNodes = ["20", "22", "24"];
+const serverNodes = ["22", "24"];
+
+/** Packs a package as it is published, and gives the tarball. */
+async function pack(folder: string, into: string): Promise<string> {
+  const { stdout } = await run("npm", ["pack", "--json", "--pack-destination", into], {
+    cwd: folder,
+  });
+  const [{ filename }] = JSON.parse(stdout) as [{ filename: string }];
+  return join(into, filename);
+}
+
+/** Folder with an empty project in which both packages are installed from their tarballs. */
+let project: string;
+const nodes = new Map<string, string>();
+
+test.before(async (t) => {
+  // Compiling, packing and installing three versions of Node takes a minute and more.
+  t.timeout(600_000);
+  project = await mkdtemp(join(tmpdir(), "tensorwire-pack-"));
+  await run(process.execPath, ["scripts/build-client.mjs"], { cwd: root });
+  await run(process.execPath, ["scripts/build-server.mjs"], { cwd: root });
+  const client = await pack(join(root, "clients/typescript"), project);
+  const server = await pack(root, project);
+  await writeFile(join(project, "package.json"), '{ "private": true, "type": "module" }\n');
+  // Without it onnxruntime-node fetches a GPU build when it is installed.
+  await copyFile(join(root, ".npmrc"), join(project, ".npmrc"));
+  await run("npm", ["install", "--loglevel=error", client, server], { cwd: project });
+  for (const version of clientNodes) {
+    const folder = join(project, `node-${version}`);
+    await mkdir(folder);
+    const manifest = { private: true, allowScripts: { node: true } };
+    await writeFile(join(folder, "package.json"), JSON.stringify(manifest));
+    await run("npm", ["install", "--loglevel=error", `node@${version}`], { cwd: folder });
+    nodes.set(version, join(folder, "node_modules/node/bin/node"));
+  }
+});
+
+test.after.always(async () => {
+  if (project) await rm(project, { recursive: true, force: true });
+});
+
+/** A user's program; it is compiled and run. */
+const program = `
+import { createClient, InferenceError, tensor, type TypedTensor } from "@tensorwire/client";
+import { createClient as createWebClient } from "@tensorwire/client/web";
+
+const halves: TypedTensor = tensor([2], [0.5, 2], "FP16");
+console.log(process.version, halves.toArray().join());
+
+const address = process.argv[2]!;
+for (const client of [createClient(address), createWebClient(address)]) {
+  try {
+    const input = tensor([1, 4], [5.1, 3.5, 1.4, 0.2]);
+    const result = await client.infer("iris", { input }, { timeoutMs: 20_000 });
+    const scores: Float32Array = result.output("probabilities", "FP32").data;
+    console.log("setosa", (scores[0] ?? 0) > 0.9);
+  } catch (error) {
+    if (!(error instanceof InferenceError)) throw error;
+    console.log(error.code);
+  }
+  client.close();
+}
+`;
+
+const compilerOptions = {
+  module: "nodenext",
+  target: "es2022",
+  strict: true,
+  exactOptionalPropertyTypes: true,
+  types: ["node"],
+  typeRoots: [join(root, "node_modules/@types")],
+};
+
+const compilations = {
+  "with the types of the packages checked too": { lib: ["es2022", "dom", "dom.iterable"] },
+  // The types of Connect name some of browsers, so a program without those must not check them.
+  "without the types of browsers": { lib: ["es2022"], skipLibCheck: true },
+};
+
+for (const [manner, options] of Object.entries(compilations)) {
+  test.serial(`a program compiles against the client ${manner}`, async (t) => {
+    t.timeout(120_000);
+    await rm(join(project, "program.mjs"), { force: true });
+    await writeFile(join(project, "program.mts"), program);
+    const config = { compilerOptions: { ...compilerOptions, ...options }, files: ["program.mts"] };
+    await writeFile(join(project, "tsconfig.json"), JSON.stringify(config));
+    const tsc = join(root, "node_modules/typescript/bin/tsc");
+    const { stdout } = await run(process.execPath, [tsc, "-p", project]).catch((error) => error);
+    t.is(stdout, "");
+    t.regex(await readFile(join(project, "program.mjs"), "utf8"), /createClient\(address\)/);
+  });
+}
+
+for (const version of clientNodes) {
+  test.serial(`the client runs on Node ${version}, and says when nobody answers`, async (t) => {
+    t.timeout(120_000);
+    const address = "http://127.0.0.1:9";
+    const { stdout } = await run(nodes.get(version)!, ["program.mjs", address], { cwd: project });
+    const [first, ...rest] = stdout.trim().split("\n");
+    t.true(first!.startsWith(`v${version}.`) && first!.endsWith(" 0.5,2"), first);
+    t.deepEqual(rest, ["UNAVAILABLE", "UNAVAILABLE"]);
+  });
+}
+
+for (const version of serverNodes) {
+  test.serial(`tensorwire serves a model to the client on Node ${version}`, async (t) => {
+    t.timeout(120_000);
+    const node = nodes.get(version)!;
+    const command = join(project, "node_modules/tensorwire/bin/tensorwire.js");
+    const manifest = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
+    const { stdout: stated } = await run(node, [command, "--version"], { cwd: project });
+    t.true(stated.includes(manifest.version), stated);
+
+    const models = join(root, "examples/models");
+    const server = spawn(node, [command, "serve", models, "--port", "0"], {
+      cwd: project,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let log = "";
+    server.stderr.on("data", (text) => {
+      log += text;
+    });
+    const exited = once(server, "exit");
+    t.teardown(() => server.kill("SIGKILL"));
+    let address: string | undefined;
+    for await (const line of createInterface({ input: server.stdout })) {
+      address = /listens on (http:\/\/\S+)/.exec(line)?.[1];
+      if (address !== undefined) break;
+    }
+    t.truthy(address, log);
+    const { stdout } = await run(node, ["program.mjs", address!], { cwd: project });
+    t.deepEqual(stdout.trim().split("\n").slice(1), ["setosa true", "setosa true"]);
+    server.kill("SIGTERM");
+    t.deepEqual(await exited, [0, null]);
+  });
+}
+
+test("the tarball of the client has no tests, sources or server", async (t) => {
+  t.timeout(60_000);
+  const { stdout } = await run("npm", ["pack", "--json", "--dry-run"], {
+    cwd: join(root, "clients/typescript"),
+  });
+  const [{ files }] = JSON.parse(stdout) as [{ files: readonly { path: string }[] }];
+  const paths = files.map(({ path }) => path);
+  const folders = new Set(paths.map((path) => path.replace(/\/[^/]*$/, "")));
+  t.deepEqual([...folders].sort(), [
+    "LICENSE",
+    "README.md",
+    "dist/clients/typescript/src",
+    "dist/gen/google/rpc",
+    "dist/gen/inference",
+    "dist/server/errors",
+    "dist/server/tensor",
+    "package.json",
+  ]);
+  t.true(paths.every((path) => !/\.ts$/.test(path) || path.endsWith(".d.ts")));
+});
