@@ -107,3 +107,12 @@ export function shapeMismatchedNesting(
     { tensor, dimension: `${axis}`, givenElements: `${given}` },
   );
 }
+
+/** JSON data nested deeper than the shape has dimensions. */
+export function nestedDeeper(tensor: string, shape: readonly number[]): TensorwireError {
+  return new TensorwireError(
+    "SHAPE_MISMATCH",
+    `tensor "${tensor}": the data is nested deeper than the ${shape.length} dimensions of the shape [${shape.join(",")}]`,
+    { tensor, givenShape: `[${shape.join(",")}]` },
+  );
+}

@@ -1,4 +1,5 @@
 import {
+  nestedDeeper,
   shapeInvalid,
   shapeMismatchedNesting,
   tensorElementsMismatch,
@@ -101,7 +102,10 @@ function flatten(
   const walk = (level: readonly unknown[], axis: number): void => {
     if (level.length !== shape[axis]) throw shapeMismatchedNesting(name, axis, level.length, shape);
     if (axis === shape.length - 1) {
-      for (const value of level) flat.push(value);
+      for (const value of level) {
+        if (Array.isArray(value)) throw nestedDeeper(name, shape);
+        flat.push(value);
+      }
       return;
     }
     for (const part of level) {
