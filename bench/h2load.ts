@@ -40,6 +40,8 @@ const graceMs = 20_000;
 export async function runH2load(load: Load, signal: AbortSignal): Promise<LoadResult> {
   const { url, bodyFile, inFlight, seconds, core, timesFile } = load;
   rmSync(timesFile, { force: true });
+  const limitMs = seconds * 1000 + graceMs;
+  const timeLimit = AbortSignal.timeout(limitMs);
   const child = spawn(
     "taskset",
     [
@@ -51,16 +53,19 @@ export async function runH2load(load: Load, signal: AbortSignal): Promise<LoadRe
     ],
     {
       stdio: ["ignore", "pipe", "pipe"],
-      signal: AbortSignal.any([signal, AbortSignal.timeout(seconds * 1000 + graceMs)]),
+      signal: AbortSignal.any([signal, timeLimit]),
     },
   );
-  const [output, problems] = await Promise.all([
-    text(child.stdout),
-    text(child.stderr),
-    once(child, "close"),
-  ]);
   try {
+    const [output, problems] = await Promise.all([
+      text(child.stdout),
+      text(child.stderr),
+      once(child, "close"),
+    ]);
     return { ...readOutput(`${output}${problems}`), ...readTimes(readFileSync(timesFile)) };
+  } catch (error) {
+    if (!timeLimit.aborted) throw error;
+    throw new Error(`h2load did not end within ${limitMs / 1000} s`, { cause: error });
   } finally {
     rmSync(timesFile, { force: true });
   }
@@ -88,7 +93,7 @@ export function readOutput(
   if (done !== succeeded || [...bad, ...otherStatus].some((count) => count !== 0)) {
     throw new Error(`calls failed: ${requests[0]}; ${status[0]}`);
   }
-  if (done === 0) throw new Error("no call ended within the time");
+  if (done === 0) throw new Error("no call ended within the time; give more --seconds");
   return {
     calls: done!,
     callsPerSecond: Number(rate[1]),

@@ -115,8 +115,8 @@ export async function measureCase(
             progress(`${label}: ${one.peer.name} ${Math.round(result.callsPerSecond)}/s`);
           } catch (error) {
             signal.throwIfAborted();
-            const why = `${inFlight} in flight: ${(error as Error).message}`;
-            failures.push({ peer: one.peer.name, why });
+            const why = whyItFailed(one.server, error as Error);
+            failures.push({ peer: one.peer.name, why: `${inFlight} in flight: ${why}` });
             running.delete(one);
             await one.server.stop();
           }
@@ -133,6 +133,16 @@ export async function measureCase(
   }
 }
 
+/** What went wrong with a call, or the end of the server, which explains it better. */
+function whyItFailed(server: ServerProcess, error: Error): string {
+  try {
+    server.requireAlive();
+    return error.message;
+  } catch (ended) {
+    return (ended as Error).message;
+  }
+}
+
 /** Numbers of calls in flight, none above the limit of the case and none twice. */
 function levels(wanted: readonly number[], limit: number): readonly number[] {
   return [...new Set(wanted.map((inFlight) => Math.min(inFlight, limit)))];
@@ -143,13 +153,18 @@ async function startPeer(
   call: BenchCall,
   folder: string,
   options: Options,
-  { models, tools }: Surroundings,
+  { models, tools, signal }: Surroundings,
 ): Promise<Running> {
   mkdirSync(folder);
   const [port, ...sparePorts] = (await freePorts(3)) as [number, number, number];
   const launch = peer.launch({ models, port, sparePorts, folder, tools });
   const logFile = `${folder}.log`;
-  const server = await startServer(launch, { port, core: options.serverCore, logFile });
+  const server = await startServer(launch, {
+    port,
+    core: options.serverCore,
+    logFile,
+    signal,
+  });
   try {
     if (call.model !== undefined) await requireModel(port, call.model);
     const answerBytes = await checkedAnswer(server, call);

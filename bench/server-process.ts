@@ -9,8 +9,21 @@ import { isServerReady } from "./server-questions.ts";
 export interface ServerProcess {
   readonly pid: number;
   readonly port: number;
+  /** @throws Error with its exit code and the end of its output if it has ended */
+  requireAlive(): void;
   /** Asks it to end, and ends it after 10 s; settles when it is gone. */
   stop(): Promise<void>;
+}
+
+/** Where a server runs. */
+export interface StartOptions {
+  /** Port that the launch names. */
+  readonly port: number;
+  readonly core: number;
+  /** File for what it writes. */
+  readonly logFile: string;
+  /** Ends the wait for it. */
+  readonly signal: AbortSignal;
 }
 
 const readyWithinMs = 120_000;
@@ -21,12 +34,11 @@ const shownLines = 15;
 
 /**
  * Starts a server on one core and waits until it is ready.
- * @param logFile - takes what it writes
- * @throws Error with the end of its output if it ends or is not ready within two minutes
+ * @throws Error if it ends, with the last lines of its output, or is not ready within two minutes
  */
 export async function startServer(
   launch: Launch,
-  { port, core, logFile }: { port: number; core: number; logFile: string },
+  { port, core, logFile, signal }: StartOptions,
 ): Promise<ServerProcess> {
   const log = openSync(logFile, "w");
   const child = spawn("taskset", ["-c", `${core}`, launch.command, ...launch.args], {
@@ -44,27 +56,35 @@ export async function startServer(
     await stopChild(child, pid);
     process.off("exit", kill);
   };
+  const requireAlive = (): void => {
+    if (!hasEnded(child)) return;
+    const output = readFileSync(logFile, "utf8").trimEnd().split("\n").slice(-shownLines);
+    const how = child.exitCode === null ? child.signalCode : `exit code ${child.exitCode}`;
+    throw new Error([`the server ended (${how}); its last lines:`, ...output].join("\n  "));
+  };
   try {
-    await waitUntilReady(child, launch, port);
+    await waitUntilReady(requireAlive, launch, port, signal);
   } catch (error) {
     await stop();
-    const output = readFileSync(logFile, "utf8").trimEnd().split("\n").slice(-shownLines);
-    throw new Error([(error as Error).message, ...output].join("\n  "), { cause: error });
+    throw error;
   }
-  return { pid, port, stop };
+  return { pid, port, requireAlive, stop };
 }
 
-async function waitUntilReady(child: ChildProcess, launch: Launch, port: number): Promise<void> {
+async function waitUntilReady(
+  requireAlive: () => void,
+  { readyUrl }: Launch,
+  port: number,
+  signal: AbortSignal,
+): Promise<void> {
   const end = performance.now() + readyWithinMs;
-  const { readyUrl } = launch;
   for (;;) {
-    if (hasEnded(child))
-      throw new Error(`the server ended (${child.exitCode ?? child.signalCode})`);
+    requireAlive();
     if (readyUrl === undefined ? await isServerReady(port) : await answersOk(readyUrl)) return;
     if (performance.now() > end) {
       throw new Error(`the server was not ready within ${readyWithinMs / 1000} s`);
     }
-    await wait(pollMs);
+    await wait(pollMs, undefined, { signal });
   }
 }
 

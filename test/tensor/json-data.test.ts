@@ -94,12 +94,17 @@ test("finite floats are written as JSON.stringify writes them", (t) => {
   );
 });
 
+function toDoubles(_key: string, value: unknown): unknown {
+  return typeof value === "bigint" ? Number(value) : value;
+}
+
 test("parseLosslessJson agrees with JSON.parse but for integers beyond 2^53", (t) => {
   t.notThrows(() =>
     fc.assert(
       fc.property(
         fc.json(),
-        (json) => JSON.stringify(parseLosslessJson(json)) === JSON.stringify(JSON.parse(json)),
+        (json) =>
+          JSON.stringify(parseLosslessJson(json), toDoubles) === JSON.stringify(JSON.parse(json)),
       ),
     ),
   );
