@@ -19,7 +19,7 @@ const tasks = {
   typecheck: () => runProgram("tsc", ["--noEmit"]),
   generate,
   build: async () => ((await build(["client", "page", "server"])) ? 0 : 1),
-  bench: (args) => runProgram(node, ["bench/main.ts", ...args]),
+  bench: (args) => runProgram(node, ["bench/run.ts", ...args]),
 };
 
 async function serveExamples(args) {

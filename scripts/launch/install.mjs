@@ -65,6 +65,11 @@ async function install(wanted) {
   rmSync(stamp, { force: true });
   const begun = Date.now();
   const heartbeat = setInterval(() => console.error(progress(begun)), 15_000);
+  let interrupted = false;
+  const interrupt = () => {
+    interrupted = true;
+  };
+  process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
   const args = ["ci", "--loglevel=error", "--no-audit", "--no-fund"];
   // Under `npm start` this is the same npm; it is JavaScript, and npm.cmd could not be spawned.
   const npm = process.env.npm_execpath;
@@ -72,8 +77,9 @@ async function install(wanted) {
     ? await runProgram(process.execPath, [npm, ...args])
     : await runProgram("npm", args);
   clearInterval(heartbeat);
+  process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
   if (code !== 0 || !existsSync(node)) {
-    console.error(failure(code));
+    console.error(interrupted ? interruption : failure(code));
     return false;
   }
   writeFileSync(stamp, wanted);
@@ -95,8 +101,9 @@ function seconds(begun) {
   return Math.round((Date.now() - begun) / 1000);
 }
 
+const interruption = "The install was interrupted. Run the same command again; it begins anew.";
+
 function failure(code) {
-  if (code > 128) return "The install was interrupted. Run the same command again; it begins anew.";
   return [
     `npm ci failed (exit code ${code}); its message is above, its log in ~/.npm/_logs.`,
     "Most often the network is the reason: check that `npm ping` answers, and set `npm config set proxy`",
