@@ -1,4 +1,5 @@
-import type { CaseResult, Measurement, Series } from "./measure-case.ts";
+import type { CaseResult, Series } from "./measure-case.ts";
+import type { Measurement } from "./measured-peer.ts";
 import { median } from "./statistics.ts";
 
 /** The peer that others are compared with. */
@@ -25,8 +26,10 @@ export function caseReport(result: CaseResult, format: "text" | "markdown"): str
       ? `${inFlight} in flight\n\n${markdownTable(rows)}`
       : `${inFlight} in flight\n${textTable(rows)}`;
   });
-  const failures = result.failures.map(({ peer, why }) => `no figures of ${peer}: ${why}`);
-  const parts = [format === "markdown" ? `### ${heading}` : heading, ...tables, ...failures];
+  const remarks = result.remarks.map(({ kind, peer, why }) =>
+    kind === "failed" ? `No figures of ${peer}: ${why}` : `${peer} was started again: ${why}`,
+  );
+  const parts = [format === "markdown" ? `### ${heading}` : heading, ...tables, ...remarks];
   return `${parts.join("\n\n")}\n`;
 }
 

@@ -78,7 +78,8 @@ async function runBenchmark(options: Options): Promise<void> {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
-  if (results.some(({ failures }) => failures.length > 0)) process.exitCode = 1;
+  const failed = results.some(({ remarks }) => remarks.some(({ kind }) => kind === "failed"));
+  if (failed) process.exitCode = 1;
 }
 
 /** All figures, with what they were measured on. */

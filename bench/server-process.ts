@@ -9,9 +9,9 @@ import { isServerReady } from "./server-questions.ts";
 export interface ServerProcess {
   readonly pid: number;
   readonly port: number;
-  /** @throws Error with its exit code and the end of its output if it has ended */
-  requireAlive(): void;
-  /** Asks it to end, and ends it after 10 s; settles when it is gone. */
+  /** How it ended, with its last lines, or undefined if it has not within this time. */
+  endWithin(ms: number): Promise<string | undefined>;
+  /** Asks it to end, and ends it after 10 s; settles when it is gone. Further calls do nothing. */
   stop(): Promise<void>;
 }
 
@@ -50,41 +50,42 @@ export async function startServer(
   closeSync(log);
   await once(child, "spawn");
   const pid = child.pid!;
-  const kill = () => endGroup(pid, "SIGKILL");
-  process.once("exit", kill);
-  const stop = async (): Promise<void> => {
-    await stopChild(child, pid);
-    process.off("exit", kill);
-  };
-  const requireAlive = (): void => {
-    if (!hasEnded(child)) return;
+  const ended = once(child, "exit").then(([code, signalName]) => {
     const output = readFileSync(logFile, "utf8").trimEnd().split("\n").slice(-shownLines);
-    const how = child.exitCode === null ? child.signalCode : `exit code ${child.exitCode}`;
-    throw new Error([`the server ended (${how}); its last lines:`, ...output].join("\n  "));
+    const how = signalName ?? `exit code ${code}`;
+    return [`the server ended (${how}); its last lines:`, ...output].join("\n  ");
+  });
+  const endWithin = (ms: number) => Promise.race([ended, wait(ms, undefined, { ref: false })]);
+  const kill = () => endGroup(pid);
+  process.once("exit", kill);
+  let stopped: Promise<void> | undefined;
+  const stop = (): Promise<void> => {
+    stopped ??= stopChild(child, ended, pid).finally(() => process.off("exit", kill));
+    return stopped;
   };
   try {
-    await waitUntilReady(requireAlive, launch, port, signal);
+    await waitUntilReady(endWithin, launch, port, signal);
   } catch (error) {
     await stop();
     throw error;
   }
-  return { pid, port, requireAlive, stop };
+  return { pid, port, endWithin, stop };
 }
 
 async function waitUntilReady(
-  requireAlive: () => void,
+  endWithin: ServerProcess["endWithin"],
   { readyUrl }: Launch,
   port: number,
   signal: AbortSignal,
 ): Promise<void> {
-  const end = performance.now() + readyWithinMs;
-  for (;;) {
-    requireAlive();
-    if (readyUrl === undefined ? await isServerReady(port) : await answersOk(readyUrl)) return;
-    if (performance.now() > end) {
+  const limit = performance.now() + readyWithinMs;
+  while (!(readyUrl === undefined ? await isServerReady(port) : await answersOk(readyUrl))) {
+    if (performance.now() > limit) {
       throw new Error(`the server was not ready within ${readyWithinMs / 1000} s`);
     }
-    await wait(pollMs, undefined, { signal });
+    const end = await endWithin(pollMs);
+    if (end !== undefined) throw new Error(end);
+    signal.throwIfAborted();
   }
 }
 
@@ -99,25 +100,18 @@ async function answersOk(url: string): Promise<boolean> {
   }
 }
 
-async function stopChild(child: ChildProcess, pid: number): Promise<void> {
-  if (!hasEnded(child)) {
-    const ended = once(child, "exit");
-    child.kill("SIGTERM");
-    const timer = setTimeout(() => endGroup(pid, "SIGKILL"), stopWithinMs);
-    await ended;
-    clearTimeout(timer);
-  }
-  // What a server left behind would take time from the next one.
-  endGroup(pid, "SIGKILL");
+async function stopChild(child: ChildProcess, ended: Promise<string>, pid: number): Promise<void> {
+  child.kill("SIGTERM");
+  const timer = setTimeout(() => endGroup(pid), stopWithinMs);
+  await ended;
+  clearTimeout(timer);
+  // What a server leaves behind would take time from the next one.
+  endGroup(pid);
 }
 
-function hasEnded(child: ChildProcess): boolean {
-  return child.exitCode !== null || child.signalCode !== null;
-}
-
-function endGroup(pid: number, signal: NodeJS.Signals): void {
+function endGroup(pid: number): void {
   try {
-    process.kill(-pid, signal);
+    process.kill(-pid, "SIGKILL");
   } catch {
     // Nothing is left of the group.
   }

@@ -19,6 +19,8 @@ const tasks = {
   typecheck: () => runProgram("tsc", ["--noEmit"]),
   generate,
   build: async () => ((await build(["client", "page", "server"])) ? 0 : 1),
+  "example:iris": async (args) =>
+    (await build(["client"])) ? runProgram(node, ["examples/iris-node/main.ts", ...args]) : 1,
   bench: (args) => runProgram(node, ["bench/run.ts", ...args]),
 };
 

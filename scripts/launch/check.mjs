@@ -11,7 +11,11 @@ const checks = {
   "docs/settings.md": () => runProgram(node, ["scripts/generate-settings-doc.ts", "--check"]),
 };
 
-/** Runs all checks, also after one failed, and prints which held. @returns {Promise<number>} exit code */
+/**
+ * Runs all checks, also after one failed, and prints which held.
+ *
+ * @returns {Promise<number>} exit code
+ */
 export async function check() {
   const results = [];
   for (const [name, run] of Object.entries(checks)) {

@@ -40,7 +40,7 @@ function fingerprint() {
 
 function isInstalled(wanted) {
   if (!existsSync(node)) return false;
-  if (existsSync(stamp)) return readFileSync(stamp, "utf8") === wanted;
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return true;
   if (!matchesRecord()) return false;
   writeFileSync(stamp, wanted);
   return true;
@@ -107,7 +107,8 @@ function failure(code) {
   return [
     `npm ci failed (exit code ${code}); its message is above, its log in ~/.npm/_logs.`,
     "Most often the network is the reason: check that `npm ping` answers, and set `npm config set proxy`",
-    "and `https-proxy` behind a proxy. On a full disk, free 1.5 GB. Then run the same command again.",
+    "and `https-proxy` behind a proxy. On a full disk, free 1.5 GB. EUSAGE means that package.json and",
+    "package-lock.json differ: undo the change to one of them. Then run the same command again.",
   ].join("\n");
 }
 

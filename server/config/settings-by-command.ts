@@ -9,7 +9,11 @@ export const settingsByCommand = {
   models: modelsSettings,
 } as const satisfies Readonly<Record<string, Settings>>;
 
-/** Flags of all commands: their variables are known, whichever command runs. */
+/** What scripts of the checkout read as TENSORWIRE_TOOLS and the like, and hand on to what they start. */
+const scriptSettings = ["tools", "breaking-base"];
+
+/** Flags of all commands, and of scripts: their variables are known, whichever command runs. */
 export const allFlags: readonly string[] = [
   ...new Set(Object.values(settingsByCommand).flatMap((settings) => Object.keys(settings))),
+  ...scriptSettings,
 ];

@@ -24,6 +24,9 @@ export function startCommand(
     env: { ...process.env, NO_COLOR: "1", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
+  // A test run that is broken off does not get to its teardown.
+  const killed = (): void => void child.kill("SIGKILL");
+  process.once("exit", killed);
   let stdout = "";
   let stderr = "";
   child.stdout.on("data", (chunk: Buffer) => {
@@ -36,6 +39,7 @@ export function startCommand(
   t.teardown(async () => {
     if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
     await ended;
+    process.off("exit", killed);
   });
   return { process: child, stdout: () => stdout, stderr: () => stderr, ended };
 }

@@ -1,0 +1,158 @@
+import { mkdirSync, mkdtempSync } from "node:fs";
+import { join } from "node:path";
+import type { BenchCall } from "./cases/bench-case.ts";
+import { freePorts } from "./free-ports.ts";
+import { callUnary } from "./grpc-call.ts";
+import { type LoadResult, runH2load } from "./h2load.ts";
+import type { Options } from "./options.ts";
+import type { Peer } from "./peers/peer.ts";
+import { usageOf } from "./process-tree.ts";
+import { type ServerProcess, startServer } from "./server-process.ts";
+import { requireModel, serverVersion } from "./server-questions.ts";
+
+/** One measurement. */
+export interface Measurement extends LoadResult {
+  /** Processor time of the server for one call, in microseconds. */
+  readonly cpuMicrosPerCall: number;
+}
+
+/** A peer that serves, and whose first answer was right. */
+export interface MeasuredPeer {
+  readonly name: string;
+  /** Title with the version that the server gives. */
+  readonly title: string;
+  /** Why its server was started again, for each time. */
+  readonly restarts: readonly string[];
+  /**
+   * Warms up, measures, and checks the answers. A server that ends is started again, up to three
+   * times in all: Triton 2.51 sometimes ends when a client leaves while calls are in flight.
+   * @throws Error if calls failed
+   */
+  measure(inFlight: number): Promise<Measurement>;
+  /** Resident memory of the server, in bytes. */
+  rssBytes(): number;
+  stop(): Promise<void>;
+}
+
+/** What measurements of a case have in common. */
+export interface Setting {
+  readonly options: Options;
+  readonly call: BenchCall;
+  /** File with the request as gRPC frames it. */
+  readonly bodyFile: string;
+  /** Model repository. */
+  readonly models: string;
+  /** Folder of scripts/install-interop-tools.sh. */
+  readonly tools: string;
+  /** Folder for files of this case. */
+  readonly folder: string;
+  readonly signal: AbortSignal;
+}
+
+interface CheckedServer {
+  readonly process: ServerProcess;
+  /** Bytes of the body of each answer, prefix included. */
+  readonly answerBytes: number;
+}
+
+/** Bytes before a message in gRPC: a flag and the length. */
+export const prefixBytes = 5;
+/** Time for one call outside a measurement; a slow peer needs seconds for large messages. */
+const callDeadlineMs = 60_000;
+/** Time between the last word of a server that crashes and its end. */
+const graceToEndMs = 1_000;
+const maxRestarts = 3;
+/** A new server compiles and allocates at first: its first warm-up is longer by this. */
+const firstWarmUpFactor = 3;
+
+/**
+ * Starts a peer and checks its first answer.
+ * @throws Error if it cannot be started or the answer is wrong
+ */
+export async function startPeer(peer: Peer, setting: Setting): Promise<MeasuredPeer> {
+  const { call, options, signal } = setting;
+  let server = await startChecked(peer, setting);
+  let warm = false;
+  const restarts: string[] = [];
+
+  const load = (seconds: number, inFlight: number): Promise<LoadResult> => {
+    const { bodyFile, folder } = setting;
+    const url = `http://127.0.0.1:${server.process.port}${call.path}`;
+    const timesFile = join(folder, "times.tsv");
+    const core = options.clientCore;
+    return runH2load({ url, bodyFile, inFlight, seconds, core, timesFile }, signal);
+  };
+
+  const measureOnce = async (inFlight: number): Promise<Measurement> => {
+    const { process, answerBytes } = server;
+    // A run of its own: the bytes that h2load counts would include those of its own warm-up.
+    await load(options.warmUpSeconds * (warm ? 1 : firstWarmUpFactor), inFlight);
+    warm = true;
+    const before = usageOf(process.pid);
+    const result = await load(options.seconds, inFlight);
+    const after = usageOf(process.pid);
+    // h2load sees HTTP statuses. A call that gRPC failed has 200 and no body, so bodies are weighed.
+    if (result.bodyBytes < result.calls * answerBytes) {
+      const given = `${result.calls} answers had ${result.bodyBytes} bytes`;
+      throw new Error(`${given}, expected ${answerBytes} each: some calls failed`);
+    }
+    await checkedAnswer(process, call);
+    const cpuMicros = (after.cpuMs - before.cpuMs) * 1000;
+    return { ...result, cpuMicrosPerCall: cpuMicros / result.calls };
+  };
+
+  const measure = async (inFlight: number): Promise<Measurement> => {
+    try {
+      return await measureOnce(inFlight);
+    } catch (error) {
+      signal.throwIfAborted();
+      const end = await server.process.endWithin(graceToEndMs);
+      if (end === undefined) throw error;
+      if (restarts.length === maxRestarts) throw new Error(end, { cause: error });
+      restarts.push(`${inFlight} in flight: ${end}`);
+      await server.process.stop();
+      server = await startChecked(peer, setting);
+      warm = false;
+      return measure(inFlight);
+    }
+  };
+
+  try {
+    return {
+      name: peer.name,
+      title: `${peer.title} ${await serverVersion(server.process.port)}`,
+      restarts,
+      measure,
+      rssBytes: () => usageOf(server.process.pid).rssBytes,
+      stop: () => server.process.stop(),
+    };
+  } catch (error) {
+    await server.process.stop();
+    throw error;
+  }
+}
+
+async function startChecked(peer: Peer, setting: Setting): Promise<CheckedServer> {
+  const { call, models, tools, options, signal } = setting;
+  const folder = mkdtempSync(join(setting.folder, `${peer.name}-`));
+  const [port, ...sparePorts] = (await freePorts(3)) as [number, number, number];
+  const work = join(folder, "work");
+  mkdirSync(work);
+  const launch = peer.launch({ models, port, sparePorts, folder: work, tools });
+  const logFile = join(folder, "output.log");
+  const process = await startServer(launch, { port, core: options.serverCore, logFile, signal });
+  try {
+    if (call.model !== undefined) await requireModel(port, call.model);
+    return { process, answerBytes: await checkedAnswer(process, call) };
+  } catch (error) {
+    await process.stop();
+    throw error;
+  }
+}
+
+/** Sends the call once and compares the answer; gives the bytes of its body. */
+async function checkedAnswer({ port }: ServerProcess, call: BenchCall): Promise<number> {
+  const response = await callUnary(port, call.path, call.request, callDeadlineMs);
+  call.check(response);
+  return prefixBytes + response.byteLength;
+}
