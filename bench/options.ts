@@ -31,7 +31,7 @@ export const usage = `Measures this server and its peers, and prints a table of 
   --repeats N           measurements of each peer             (5)
   --server-core N       processor core of the servers         (0)
   --client-core N       processor core of h2load              (1)
-  --our-flags "..."     flags added to tensorwire serve
+  --our-flags="..."     flags added to tensorwire serve
   --json FILE           writes all figures
   --markdown            prints tables for a document
   --list                lists cases and peers

@@ -4,7 +4,10 @@ import { readdirSync, readFileSync } from "node:fs";
 export interface Usage {
   /** Time on a processor since each of them started, in ms; the clock ticks every 10 ms. */
   readonly cpuMs: number;
-  /** Resident memory in bytes; pages that processes of one tree share count for each of them. */
+  /**
+   * Resident memory in bytes: what each process has alone, and the largest part that one of them
+   * shares with others. The plain sum counts a library once for each process that loads it.
+   */
   readonly rssBytes: number;
   readonly processes: number;
 }
@@ -30,9 +33,12 @@ export function usageOf(root: number): Usage {
     for (const { pid, parent } of all) if (tree.has(parent)) tree.add(pid);
   }
   const members = all.filter(({ pid }) => tree.has(pid));
+  const memory = members.flatMap(({ pid }) => readMemory(pid) ?? []);
   return {
     cpuMs: (members.reduce((sum, { ticks }) => sum + ticks, 0) * 1000) / ticksPerSecond,
-    rssBytes: members.reduce((sum, { pid }) => sum + residentBytes(pid), 0),
+    rssBytes:
+      memory.reduce((sum, { alone }) => sum + alone, 0) +
+      memory.reduce((largest, { shared }) => Math.max(largest, shared), 0),
     processes: members.length,
   };
 }
@@ -45,9 +51,15 @@ function readProcess(pid: number): Process | undefined {
   return { pid, parent: Number(fields[1]), ticks: Number(fields[11]) + Number(fields[12]) };
 }
 
-function residentBytes(pid: number): number {
-  const status = readIfAlive(`/proc/${pid}/status`) ?? "";
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) * 1024;
+function readMemory(pid: number): { alone: number; shared: number } | undefined {
+  const rollup = readIfAlive(`/proc/${pid}/smaps_rollup`);
+  if (rollup === undefined) return undefined;
+  const bytes = (key: string) =>
+    Number(new RegExp(`^${key}:\\s+(\\d+) kB$`, "m").exec(rollup)?.[1] ?? 0) * 1024;
+  return {
+    alone: bytes("Private_Clean") + bytes("Private_Dirty"),
+    shared: bytes("Shared_Clean") + bytes("Shared_Dirty"),
+  };
 }
 
 function readIfAlive(path: string): string | undefined {

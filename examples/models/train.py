@@ -59,6 +59,10 @@ def write(name, model):
     model.producer_name = "tensorwire-examples"
     model.producer_version = ""
     model.graph.name = name
+    # The converter repeats some, in an order left to chance.
+    opsets = {opset.domain: opset.version for opset in model.opset_import}
+    del model.opset_import[:]
+    model.opset_import.extend(helper.make_opsetid(*opset) for opset in sorted(opsets.items()))
     folder = HERE / name / "1"
     folder.mkdir(parents=True, exist_ok=True)
     onnx.checker.check_model(model)
@@ -117,7 +121,8 @@ def diabetes():
 
 # Pixels of the 32 x 32 bitmaps on each side of a pixel of the data, which is the ink in that block.
 BLOCK = 4
-# What redrawn digits differ in; chosen on a quarter of the training part, with the network itself.
+# What redrawn digits differ in; chosen by a quarter of the training part and by drawn strokes, never by
+# the held-out part.
 TURN, SHEAR, SHIFT = 0.2, 0.25, 0.5
 WIDTH, HEIGHT = (0.7, 1.25), (0.85, 1.1)
 INK_FROM = (0.15, 0.7)

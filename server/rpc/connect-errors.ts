@@ -70,9 +70,14 @@ function convert(
 
 /** The error as Connect, gRPC and gRPC-Web send it. */
 export function toConnectError(error: TensorwireError): ConnectError {
-  const { reason, message, metadata } = error;
-  const converted = new ConnectError(message, error.code, undefined, [
-    { desc: ErrorInfoSchema, value: { reason, domain: errorDomain, metadata: { ...metadata } } },
+  const { reason, metadata } = error;
+  // Variables come from callers, and what is no Unicode text cannot be sent.
+  const texts = Object.entries(metadata).map(([key, value]) => [key, value.toWellFormed()]);
+  const converted = new ConnectError(error.message.toWellFormed(), error.code, undefined, [
+    {
+      desc: ErrorInfoSchema,
+      value: { reason, domain: errorDomain, metadata: Object.fromEntries(texts) },
+    },
   ]);
   const { retryAfterMs } = metadata;
   if (retryAfterMs !== undefined && converted.code === Code.Unavailable) {

@@ -33,14 +33,16 @@ export interface ConnectHostOptions {
 
 /** Hosts Connect services: gRPC, gRPC-Web and Connect on the paths of the services' methods. */
 export function createConnectHost(options: ConnectHostOptions): UniversalHandlerFn {
+  const compressions = messageCompressions(options.maxMessageBytes);
   const router = createConnectRouter({
-    acceptCompression: messageCompressions(options.maxMessageBytes),
+    acceptCompression: compressions,
     // Tensors hardly shrink, and compressing them costs more than sending them.
     compressMinBytes: neverCompressBytes,
     readMaxBytes: options.maxMessageBytes,
     interceptors: [...options.interceptors, createErrorInterceptor(options.onInternalError)],
   });
   options.routes(router);
+  const encodings = new Set(["identity", ...compressions.map(({ name }) => name)]);
   const handlers = new Map<string, UniversalHandlerFn>();
   for (const handler of router.handlers) handlers.set(handler.requestPath, handler);
 
@@ -50,6 +52,15 @@ export function createConnectHost(options: ConnectHostOptions): UniversalHandler
     if (!handler) {
       const refused = refusedRpc(request.header, unknownMethod(path));
       return refused ? withReadableMessage(refused) : options.fallback(request);
+    }
+    const encoding = request.header.get("grpc-encoding");
+    if (encoding !== null && !encodings.has(encoding)) {
+      const refused = refusedRpc(request.header, unknownEncoding(encoding, encodings));
+      if (refused) {
+        // Connect leaves out the list that callers need to choose another.
+        refused.header?.set("grpc-accept-encoding", [...encodings].join(","));
+        return withReadableMessage(refused);
+      }
     }
     const timeoutMs = boundTimeout(request.header, options.maxTimeoutMs);
     const guard = new RequestGuard(request, options.maxMessageBytes, timeoutMs);
@@ -90,6 +101,14 @@ async function* endingWith(
 ): AsyncIterable<Uint8Array> {
   yield* body;
   end();
+}
+
+function unknownEncoding(given: string, known: ReadonlySet<string>): TensorwireError {
+  return new TensorwireError(
+    "CONTENT_ENCODING_UNSUPPORTED",
+    `got grpc-encoding "${given}", expected one of ${[...known].join(", ")}`,
+    { given },
+  );
 }
 
 function unknownMethod(path: string): TensorwireError {

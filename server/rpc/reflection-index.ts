@@ -1,6 +1,10 @@
-import type { DescFile, DescMessage, DescService } from "@bufbuild/protobuf";
+import type { DescFile, DescService } from "@bufbuild/protobuf";
 import { toBinary } from "@bufbuild/protobuf";
-import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import {
+  type DescriptorProto,
+  type EnumDescriptorProto,
+  FileDescriptorProtoSchema,
+} from "@bufbuild/protobuf/wkt";
 
 /** The files of served services, by name and by symbol. */
 export interface ReflectionIndex {
@@ -24,28 +28,35 @@ export function createReflectionIndex(
   const symbols = new Map<string, DescFile>();
   const serialized = new Map<string, Uint8Array>();
 
-  const addMessage = (message: DescMessage, file: DescFile): void => {
-    symbols.set(message.typeName, file);
-    for (const member of message.fields) symbols.set(`${message.typeName}.${member.name}`, file);
-    for (const oneof of message.oneofs) symbols.set(`${message.typeName}.${oneof.name}`, file);
-    for (const nested of message.nestedMessages) addMessage(nested, file);
-    for (const nested of message.nestedEnums) addEnum(nested, file);
+  const addMessage = (message: DescriptorProto, scope: string, file: DescFile): void => {
+    const name = scope + message.name;
+    symbols.set(name, file);
+    for (const member of [...message.field, ...message.extension, ...message.oneofDecl]) {
+      symbols.set(`${name}.${member.name}`, file);
+    }
+    for (const nested of message.nestedType) addMessage(nested, `${name}.`, file);
+    for (const nested of message.enumType) addEnum(nested, `${name}.`, file);
   };
-  const addEnum = (declared: DescFile["enums"][number], file: DescFile): void => {
-    symbols.set(declared.typeName, file);
+  const addEnum = (declared: EnumDescriptorProto, scope: string, file: DescFile): void => {
+    symbols.set(scope + declared.name, file);
     // Enum values live in the scope around their enum.
-    const scope = declared.typeName.slice(0, declared.typeName.lastIndexOf(".") + 1);
-    for (const value of declared.values) symbols.set(scope + value.name, file);
+    for (const value of declared.value) symbols.set(scope + value.name, file);
   };
   const addFile = (file: DescFile): void => {
     const name = file.proto.name;
     if (files.has(name)) return;
     files.set(name, file);
-    for (const message of file.messages) addMessage(message, file);
-    for (const declared of file.enums) addEnum(declared, file);
-    for (const service of file.services) {
-      symbols.set(service.typeName, file);
-      for (const method of service.methods) symbols.set(`${service.typeName}.${method.name}`, file);
+    // The descriptor as it was compiled has what protobuf-es leaves out, such as map entries.
+    const { package: packageName, messageType, enumType, extension, service } = file.proto;
+    const scope = packageName === "" ? "" : `${packageName}.`;
+    for (const message of messageType) addMessage(message, scope, file);
+    for (const declared of enumType) addEnum(declared, scope, file);
+    for (const declared of extension) symbols.set(scope + declared.name, file);
+    for (const declared of service) {
+      symbols.set(scope + declared.name, file);
+      for (const method of declared.method) {
+        symbols.set(`${scope}${declared.name}.${method.name}`, file);
+      }
     }
     for (const dependency of file.dependencies) addFile(dependency);
   };

@@ -64,7 +64,9 @@ export class RequestBody implements AsyncIterable<Uint8Array>, AsyncIterator<Uin
     stream.on("data", this.#onData);
     stream.on("end", this.#onEnd);
     stream.on("close", this.#onClose);
-    if (stream.destroyed) this.#onClose();
+    // A stream without a byte may have ended before anybody listened.
+    if (stream.readableEnded) this.#onEnd();
+    else if (stream.destroyed) this.#onClose();
   }
 
   readonly #onData = (chunk: Uint8Array): void => {

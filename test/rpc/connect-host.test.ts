@@ -132,7 +132,7 @@ for (const [name, transport] of Object.entries(transports)) {
     const error = await t.throwsAsync(() => client.modelInfer({}), { instanceOf: ConnectError });
     t.is(error.code, Code.Internal);
     t.notRegex(error.message, /secret/);
-    t.is((internalErrors[0]?.error.cause as Error).message, "secret path");
+    t.like(internalErrors[0]?.error.cause, { message: "secret path" });
     t.is(internalErrors[0]?.method, "inference.GRPCInferenceService/ModelInfer");
   });
 
@@ -416,7 +416,7 @@ test("an unknown encoding is UNIMPLEMENTED, with those that are known", async (t
   t.is(code, status.UNIMPLEMENTED);
   t.regex(message, /snappy/);
   const fields = { ...answer.headers, ...answer.trailers };
-  t.is(fields["grpc-accept-encoding"], "gzip,br");
+  t.is(fields["grpc-accept-encoding"], "identity,gzip,br");
 });
 
 test("an unknown service is UNIMPLEMENTED in the caller's protocol, and names it", async (t) => {
@@ -441,6 +441,16 @@ test("an unknown service is UNIMPLEMENTED in the caller's protocol, and names it
   });
   t.is(connect.status, 501);
   t.like(await connect.json(), { code: "unimplemented" });
+});
+
+test("a failure that is told with what is no Unicode text is told all the same", async (t) => {
+  const { port } = await serve(t, {
+    modelInfer: () => {
+      throw new TensorwireError("MODEL_NOT_FOUND", "no \ud800!", { model: "\ud800" });
+    },
+  });
+  const answer = await callRaw(openHttp2(t, port), inferPath, envelope(Buffer.alloc(0)));
+  t.deepEqual(statusOf(t, answer), [status.NOT_FOUND, "no \ufffd!"]);
 });
 
 test("what is no RPC goes to the fallback", async (t) => {

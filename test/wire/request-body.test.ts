@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { PassThrough, Readable } from "node:stream";
 import test from "ava";
 import fc from "fast-check";
@@ -53,6 +54,14 @@ test("a body whose stream is destroyed fails its pending read, and a later first
   stream.destroy();
   await t.throwsAsync(pending, { instanceOf: PeerGoneError });
   await t.throwsAsync(() => bodyOf(stream).next(), { instanceOf: PeerGoneError });
+});
+
+test("a stream that ended without a byte, before it was read, is an empty body", async (t) => {
+  const stream = new PassThrough();
+  stream.end();
+  stream.resume();
+  await once(stream, "end");
+  t.deepEqual(await Array.fromAsync(bodyOf(stream)), []);
 });
 
 test("a reader that leaves neither destroys the stream nor waits", async (t) => {
