@@ -147,8 +147,9 @@ class WireHost implements WireServer {
   async destroy(): Promise<void> {
     this.#draining = true;
     const closed = this.#close();
-    for (const session of this.#sessions.keys()) session.destroy();
+    // A connection that is gone is UNAVAILABLE to gRPC callers; a reset stream would be INTERNAL.
     for (const socket of this.#sockets) socket.destroy();
+    for (const session of this.#sessions.keys()) session.destroy();
     await closed;
   }
 
