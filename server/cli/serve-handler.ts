@@ -10,6 +10,7 @@ import { createCallMetrics } from "../rpc/call-metrics.ts";
 import { createConnectHost, pathOf } from "../rpc/connect-host.ts";
 import { withCors } from "../rpc/cors.ts";
 import type { DrainGate } from "../rpc/drain-gate.ts";
+import { createDrainInterceptor } from "../rpc/drain-streams.ts";
 import type { HealthRegistry } from "../rpc/health-registry.ts";
 import { registerHealthService } from "../rpc/health-service.ts";
 import type { InferenceBackend } from "../rpc/inference-backend.ts";
@@ -64,7 +65,7 @@ export async function createServeHandler(
     },
     maxMessageBytes: values["max-message-size"],
     maxTimeoutMs: values["max-timeout"],
-    interceptors: [createCallMetrics(registry)],
+    interceptors: [createCallMetrics(registry), createDrainInterceptor(gate.closed)],
     onInternalError,
     async fallback(request) {
       const response = (await rest(request)) ?? (await files?.(request));

@@ -167,7 +167,7 @@ export const serveSettings = {
     kind: "duration",
     group: "Limits",
     default: "1h",
-    help: "Longest deadline that a caller may ask for",
+    help: "Longest deadline of a call; a longer one that a caller asks for is cut to it",
   },
   "handshake-timeout": {
     kind: "duration",

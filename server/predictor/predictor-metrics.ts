@@ -76,8 +76,20 @@ export function createInferenceHistograms(registry: Registry): CallObserver {
   };
 }
 
-/** Registers the counters and gauges of the models that are loaded when metrics are read. */
-export function registerModelMetrics(registry: Registry, repository: Repository): void {
+/** Registers the counters and gauges of the models and of the engine that are loaded when metrics are read. */
+export function registerModelMetrics(
+  registry: Registry,
+  repository: Repository,
+  sharedBytes: () => number,
+): void {
+  new Gauge({
+    name: "tensorwire_shared_memory_bytes",
+    help: "Shared memory held for inputs on their way to worker threads; at most 256 MiB",
+    registers: [registry],
+    collect() {
+      this.set(sharedBytes());
+    },
+  });
   for (const [name, help, value] of counters) {
     new Counter({
       name,

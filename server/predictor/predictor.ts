@@ -76,7 +76,7 @@ export function createPredictor(options: PredictorOptions): Predictor {
     observer: createInferenceHistograms(registry),
     log,
   });
-  registerModelMetrics(registry, repository);
+  registerModelMetrics(registry, repository, () => pool.sharedBytes);
 
   let started = false;
   let pollTimer: NodeJS.Timeout | undefined;

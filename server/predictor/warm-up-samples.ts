@@ -3,15 +3,18 @@ import { elementCount } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { DeclaredPort } from "./engines/engine.ts";
 
-/** Rows of the second sample. */
-const manyRows = 64;
+/** Rows of the further samples of a model whose first dimension is free. */
+const moreRows = [64, 4096];
+/** Inputs of a further sample take at most this much in all. */
+const maxFurtherBytes = 1024 * 1024;
 /** Inputs larger than this in all are not made up. */
 const maxSampleBytes = 64 * 1024 * 1024;
 
 /**
  * Inputs of zeros and empty strings to warm a model up with: one with every free dimension 1, and if
- * the first dimension of all inputs is free, one with 64 rows. None if the inputs would be larger
- * than 64 MiB, or have no declared rank.
+ * the first dimension of all inputs is free, one with 64 and one with 4096 rows, as far as the model
+ * takes them and they are no larger than 1 MiB. None if the inputs would be larger than 64 MiB, or
+ * have no declared rank.
  *
  * @param maxRows - rows that the model takes at once; 0 for any number
  */
@@ -20,10 +23,11 @@ export function warmUpSamples(inputs: readonly DeclaredPort[], maxRows: number):
   if (required.some((input) => input.shape === undefined)) return [];
   const small = required.map((input) => zeros(input, 1));
   const samples = sizeOf(small) <= maxSampleBytes ? [small.map(fill)] : [];
-  const rows = maxRows > 0 ? Math.min(manyRows, maxRows) : manyRows;
-  if (rows > 1 && required.length > 0 && required.every((input) => input.shape?.[0] === -1)) {
-    const large = required.map((input) => zeros(input, rows));
-    if (sizeOf(large) <= maxSampleBytes) samples.push(large.map(fill));
+  const batched = required.length > 0 && required.every((input) => input.shape?.[0] === -1);
+  for (const rows of batched ? moreRows : []) {
+    const blanks = required.map((input) => zeros(input, rows));
+    const fits = (maxRows === 0 || rows <= maxRows) && sizeOf(blanks) <= maxFurtherBytes;
+    if (fits) samples.push(blanks.map(fill));
   }
   return samples;
 }

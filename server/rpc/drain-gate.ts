@@ -1,5 +1,5 @@
 import type { UniversalHandlerFn, UniversalServerResponse } from "@connectrpc/connect/protocol";
-import { TensorwireError } from "../errors/tensorwire-error.ts";
+import { serverDraining } from "../errors/server-errors.ts";
 import { pathOf } from "./connect-host.ts";
 import { refusedRpc } from "./refused-rpc.ts";
 import { errorResponse } from "./rest/rest-error.ts";
@@ -9,13 +9,15 @@ export interface DrainGate {
   wrap(handler: UniversalHandlerFn): UniversalHandlerFn;
   /** From now on calls are answered UNAVAILABLE; probes and metrics still are answered. */
   close(): void;
+  /** Aborts when the gate closes. */
+  readonly closed: AbortSignal;
   /** Resolves when no call is in flight. */
   idle(): Promise<void>;
 }
 
 /** Makes an open gate. */
 export function createDrainGate(): DrainGate {
-  let open = true;
+  const closing = new AbortController();
   let inFlight = 0;
   let onIdle: (() => void) | undefined;
   const leave = (): void => {
@@ -26,7 +28,7 @@ export function createDrainGate(): DrainGate {
     wrap: (handler) => async (request) => {
       const path = pathOf(request.url);
       if (isProbe(path)) return handler(request);
-      if (!open) return refuse(request.header, path);
+      if (closing.signal.aborted) return refuse(request.header, path);
       inFlight++;
       let response: UniversalServerResponse;
       try {
@@ -42,8 +44,9 @@ export function createDrainGate(): DrainGate {
       return { ...response, body: leaving(response.body, leave) };
     },
     close() {
-      open = false;
+      closing.abort();
     },
+    closed: closing.signal,
     async idle() {
       if (inFlight > 0) await new Promise<void>((resolve) => (onIdle = resolve));
     },
@@ -89,11 +92,7 @@ function isProbe(path: string): boolean {
 }
 
 function refuse(header: Headers, path: string): UniversalServerResponse {
-  const error = new TensorwireError(
-    "SERVER_DRAINING",
-    "the server is stopping and takes no new calls; call another one",
-    { retryAfterMs: "0" },
-  );
+  const error = serverDraining();
   return (
     refusedRpc(header, error) ??
     errorResponse(error, path === "" ? undefined : { connection: "close" })

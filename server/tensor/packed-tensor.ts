@@ -29,6 +29,8 @@ export function packTensors(
   const packed = tensors.map(({ name, datatype, shape, bytes, elements }) => {
     let raw = elements ? joinBytesElements(elements) : bytes;
     const owned = elements !== undefined || own === "owned";
+    // Shared memory stays where it is: both threads see it.
+    if (raw.buffer instanceof SharedArrayBuffer) return { name, datatype, shape, raw };
     const alone = raw.byteLength === raw.buffer.byteLength;
     // A view is cloned with all of the buffer under it, so a part of one is always copied out.
     if (!owned || !alone) raw = new Uint8Array(raw);

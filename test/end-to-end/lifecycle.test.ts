@@ -46,6 +46,28 @@ test("SIGTERM: the call in flight is answered, a new one is UNAVAILABLE, the exi
   t.is(await server.ended, 0);
 });
 
+test("SIGTERM: a stream that waits for its next request is ended, and does not hold up the drain", async (t) => {
+  const server = await startServer(t, [fixtures]);
+  const client = grpcJsClient(server.address, service);
+  t.teardown(() => client.close());
+  const stream = client.stream("ModelStreamInfer");
+  stream.write({
+    model_name: "scalar",
+    inputs: [{ name: "x", datatype: "FP32", shape: [] }],
+    raw_input_contents: [Buffer.alloc(4)],
+  });
+  const answers: string[] = [];
+  const error = await t.throwsAsync(async () => {
+    for await (const { error_message } of stream) {
+      answers.push(error_message as string);
+      server.process.kill("SIGTERM");
+    }
+  });
+  t.is((error as unknown as ServiceError).code, status.UNAVAILABLE);
+  t.deepEqual(answers, [""]);
+  t.is(await server.ended, 0);
+});
+
 test("with a drain delay the server is not ready and still answers until it has passed", async (t) => {
   const server = await startServer(t, [fixtures, "--drain-delay", "700ms"]);
   server.process.kill("SIGTERM");

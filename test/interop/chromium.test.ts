@@ -28,7 +28,7 @@ async function openPage(t: ExecutionContext, url: string): Promise<Page> {
 }
 
 (browserPath ? test.before : test.before.skip)(async (t) => {
-  const { code, output } = await runTool(process.execPath, [path("scripts/build-page.mjs")]);
+  const { code, output } = await runTool(process.execPath, [path("scripts/launch.mjs"), "build"]);
   t.is(code, 0, output);
 });
 

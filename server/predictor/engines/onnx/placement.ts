@@ -8,12 +8,19 @@ export interface WarmUpSample {
   readonly totalNs: number;
 }
 
+/** Time for which a call may be foretold to hold up the thread of the sockets, in ns. */
+const longestInlineNs = 1_000_000;
+
+/** A model cannot read its input faster than memory gives it, about 10 GB/s; less is noise. */
+const leastNsPerByte = 0.1;
+
 /**
  * Input size up to which a call holds up the thread of the sockets for no longer than the hop to a
- * worker and back would take; 0 if even the smallest measured input takes longer.
+ * worker and back would take, nor for more than 1 ms; 0 if even the smallest measured input takes
+ * longer.
  *
- * The time of a call is taken to grow linearly between and beyond the first and the last sample. With
- * one sample the limit is that sample's own size.
+ * Both the time in the model and the hop, which copies the input, are taken to grow linearly between
+ * and beyond the first and the last sample. With one sample the limit is that sample's own size.
  *
  * @param samples - in rising size, at least one
  */
@@ -21,11 +28,18 @@ export function inlineByteLimit(samples: readonly WarmUpSample[]): number {
   const first = samples[0];
   const last = samples.at(-1);
   if (!first || !last) return 0;
-  const hopNs = Math.max(first.totalNs - first.inferNs, 0);
-  if (first.inferNs > hopNs) return 0;
-  if (last.bytes <= first.bytes) return first.bytes;
-  const nsPerByte = (last.inferNs - first.inferNs) / (last.bytes - first.bytes);
-  // A slope of nothing, or noise below it: what was measured is all that is known.
-  if (nsPerByte <= 0) return last.bytes;
-  return Math.floor(first.bytes + (hopNs - first.inferNs) / nsPerByte);
+  const slack = hopNs(first) - first.inferNs;
+  if (slack < 0) return 0;
+  const further = last.bytes - first.bytes;
+  if (further <= 0) return first.bytes;
+  const inferPerByte = Math.max((last.inferNs - first.inferNs) / further, leastNsPerByte);
+  const hopPerByte = Math.max((hopNs(last) - hopNs(first)) / further, 0);
+  const untilHop =
+    inferPerByte > hopPerByte ? slack / (inferPerByte - hopPerByte) : Number.POSITIVE_INFINITY;
+  const untilLongest = (longestInlineNs - first.inferNs) / inferPerByte;
+  return Math.floor(first.bytes + Math.max(Math.min(untilHop, untilLongest), 0));
+}
+
+function hopNs({ totalNs, inferNs }: WarmUpSample): number {
+  return Math.max(totalNs - inferNs, 0);
 }

@@ -7,6 +7,7 @@ import type { Tensor } from "../../../tensor/tensor.ts";
 import type { EngineResult } from "../engine.ts";
 import type { GraphPort } from "./graph-plan.ts";
 import type { OnnxSessionOptions } from "./onnx-session.ts";
+import { leastSharedBytes, type SharedBuffers } from "./shared-buffers.ts";
 import type { WorkerAnswer, WorkerRequest } from "./worker-messages.ts";
 
 /** A session in a worker thread, seen from the main thread. */
@@ -54,9 +55,12 @@ export class WorkerHost {
   readonly #sessions = new Map<number, OnnxSessionOptions>();
   readonly #ready = new Set<number>();
   #onRestarted: (() => void)[] = [];
+  readonly #buffers: SharedBuffers;
   readonly #log: Log;
 
-  constructor(log: Log) {
+  /** @param buffers - shared memory for large inputs */
+  constructor(buffers: SharedBuffers, log: Log) {
+    this.#buffers = buffers;
     this.#log = log;
   }
 
@@ -107,15 +111,31 @@ export class WorkerHost {
   ): Promise<EngineResult> {
     // Between a crash and the reload there is no session to run on.
     if (!this.#ready.has(session)) throw workerLost(model);
-    const { packed, transfer } = packTensors(inputs, "borrowed");
-    const ran = await this.#request(
-      "run",
-      model,
-      { session, inputs: packed, outputNames },
-      transfer,
-    );
+    const shared: SharedArrayBuffer[] = [];
+    const { packed, transfer } = packTensors(this.#share(inputs, shared), "borrowed");
+    let ran: WorkerAnswer;
+    try {
+      ran = await this.#request("run", model, { session, inputs: packed, outputNames }, transfer);
+    } finally {
+      // The worker has answered, or is gone.
+      for (const buffer of shared) this.#buffers.give(buffer);
+    }
     if (ran.kind !== "ran") throw new Error(`a worker answered ${ran.kind} to run`);
     return { outputs: ran.outputs.map(unpackTensor), inferNs: ran.inferNs };
+  }
+
+  /** Copies large inputs into shared memory, as far as there is room. */
+  #share(inputs: readonly Tensor[], taken: SharedArrayBuffer[]): readonly Tensor[] {
+    return inputs.map((tensor) => {
+      const { bytes } = tensor;
+      if (!bytes || bytes.byteLength < leastSharedBytes) return tensor;
+      const buffer = this.#buffers.take(bytes.byteLength);
+      if (!buffer) return tensor;
+      taken.push(buffer);
+      const copy = new Uint8Array(buffer, 0, bytes.byteLength);
+      copy.set(bytes);
+      return { ...tensor, bytes: copy };
+    });
   }
 
   async #release(session: number, model: string): Promise<void> {

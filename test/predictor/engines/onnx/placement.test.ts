@@ -1,27 +1,37 @@
 import test from "ava";
 import { inlineByteLimit } from "../../../../server/predictor/engines/onnx/placement.ts";
 
+/** A sample by its time in the model and its hop. */
+const sample = (bytes: number, inferNs: number, hopNs: number) => ({
+  bytes,
+  inferNs,
+  totalNs: inferNs + hopNs,
+});
+
 test("a model slower than the hop on its smallest input never runs inline", (t) => {
-  t.is(inlineByteLimit([{ bytes: 16, inferNs: 50_000, totalNs: 80_000 }]), 0);
+  t.is(inlineByteLimit([sample(16, 50_000, 30_000)]), 0);
 });
 
 test("with one sample the limit is its size", (t) => {
-  t.is(inlineByteLimit([{ bytes: 16, inferNs: 10_000, totalNs: 40_000 }]), 16);
+  t.is(inlineByteLimit([sample(16, 10_000, 30_000)]), 16);
 });
 
-test("the limit is where the line through the samples meets the hop", (t) => {
-  // 10 ns a byte from 10 000 ns at 0 bytes; the hop is 30 000 ns, reached at 2 000 bytes.
-  const samples = [
-    { bytes: 100, inferNs: 11_000, totalNs: 41_000 },
-    { bytes: 1000, inferNs: 20_000, totalNs: 60_000 },
-  ];
-  t.is(inlineByteLimit(samples), 2000);
+test("the limit is where the time in the model meets a hop that does not grow", (t) => {
+  // 10 ns a byte from 11 000 ns at 100 bytes; the hop of 30 000 ns is reached 1 900 bytes further.
+  t.is(inlineByteLimit([sample(100, 11_000, 30_000), sample(1000, 20_000, 30_000)]), 2000);
 });
 
-test("where a larger input is no slower, the limit is what was measured", (t) => {
-  const samples = [
-    { bytes: 100, inferNs: 11_000, totalNs: 41_000 },
-    { bytes: 1000, inferNs: 10_900, totalNs: 60_000 },
-  ];
-  t.is(inlineByteLimit(samples), 1000);
+test("a hop that grows with the size moves the limit out", (t) => {
+  // 10 ns a byte against 5 ns a byte: the 19 000 ns between them are used up after 3 800 bytes.
+  t.is(inlineByteLimit([sample(100, 11_000, 30_000), sample(1100, 21_000, 35_000)]), 3900);
+});
+
+test("where the hop grows faster than the model, a call of 1 ms is the limit", (t) => {
+  // 1 ns a byte from 10 000 ns: 1 000 000 ns are reached 990 000 bytes further.
+  t.is(inlineByteLimit([sample(0, 10_000, 30_000), sample(1000, 11_000, 32_000)]), 990_000);
+});
+
+test("a model that seems to take no time for more bytes is held to the speed of memory", (t) => {
+  // 0.1 ns a byte from 11 000 ns, against a hop of 30 000 ns that does not grow.
+  t.is(inlineByteLimit([sample(100, 11_000, 30_000), sample(1000, 10_900, 30_000)]), 190_100);
 });
