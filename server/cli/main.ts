@@ -1,3 +1,4 @@
+import "./heap-flags.ts";
 import { readFileSync } from "node:fs";
 import { endProcess } from "../lifecycle/end-process.ts";
 import { dispatch } from "./dispatch.ts";

@@ -16,8 +16,9 @@ import { registerHealthService } from "../rpc/health-service.ts";
 import type { InferenceBackend } from "../rpc/inference-backend.ts";
 import { registerInferenceService } from "../rpc/inference-connect-service.ts";
 import { registerReflectionServices } from "../rpc/reflection-service.ts";
+import type { RestOptions } from "../rpc/rest/rest-call.ts";
 import { errorResponse } from "../rpc/rest/rest-error.ts";
-import { createRestHandler, type RestOptions } from "../rpc/rest/rest-handler.ts";
+import { createRestHandler } from "../rpc/rest/rest-handler.ts";
 import { createStaticFiles, type StaticFiles } from "../rpc/static-files.ts";
 import type { ServeValues } from "./serve-values.ts";
 

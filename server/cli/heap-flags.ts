@@ -1,0 +1,9 @@
+import { setFlagsFromString } from "node:v8";
+
+/**
+ * Counts the contents of tensors against the heap's limit, not against a small one of their own. By
+ * default V8 collects the whole heap for each 32 MB and more of buffers that come and go, which with
+ * tensors of 600 KB is some twenty times a second, a third of the time on one core (docs/benchmarks.md).
+ * Imported before anything else.
+ */
+setFlagsFromString("--external-memory-accounted-in-global-limit");

@@ -1,0 +1,88 @@
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
+import {
+  RepositoryIndexRequestSchema,
+  RepositoryModelLoadRequestSchema,
+  RepositoryModelUnloadRequestSchema,
+} from "../../../gen/inference/grpc_service_pb.ts";
+import { asObject, type JsonObject, member, parseJsonObject } from "./json-object.ts";
+import { jsonResponse } from "./json-response.ts";
+import { readBody } from "./read-body.ts";
+import type { RestCall } from "./rest-call.ts";
+
+/** Every model and version with its state. */
+export async function repositoryIndex({
+  context,
+  request,
+  options,
+}: RestCall): Promise<UniversalServerResponse> {
+  const body = parseJsonObject(await readBody(request, options.maxBodyBytes));
+  const ready = member(body, "ready") === true;
+  const { models } = await options.backend.repositoryIndex(
+    create(RepositoryIndexRequestSchema, { ready }),
+    context,
+  );
+  return jsonResponse(
+    200,
+    JSON.stringify(
+      (models ?? []).map(({ name, version, state, reason }) => ({ name, version, state, reason })),
+    ),
+  );
+}
+
+/** Loads a model, or loads it again. */
+export async function load({
+  match,
+  context,
+  request,
+  options,
+}: RestCall): Promise<UniversalServerResponse> {
+  const parameters = repositoryParameters(
+    parseJsonObject(await readBody(request, options.maxBodyBytes)),
+  );
+  const message = create(RepositoryModelLoadRequestSchema, { modelName: match.model, parameters });
+  const { modelName, isLoaded } = await options.backend.repositoryModelLoad(message, context);
+  return jsonResponse(200, JSON.stringify({ name: modelName, load: isLoaded }));
+}
+
+/** Unloads a model. */
+export async function unload({
+  match,
+  context,
+  request,
+  options,
+}: RestCall): Promise<UniversalServerResponse> {
+  const parameters = repositoryParameters(
+    parseJsonObject(await readBody(request, options.maxBodyBytes)),
+  );
+  const message = create(RepositoryModelUnloadRequestSchema, {
+    modelName: match.model,
+    parameters,
+  });
+  const { modelName, isUnloaded } = await options.backend.repositoryModelUnload(message, context);
+  return jsonResponse(200, JSON.stringify({ name: modelName, unload: isUnloaded }));
+}
+
+type RepositoryParameters = NonNullable<
+  MessageInitShape<typeof RepositoryModelLoadRequestSchema>["parameters"]
+>;
+
+function repositoryParameters(body: JsonObject): RepositoryParameters {
+  const given = asObject(member(body, "parameters") ?? {}, '"parameters" of the body');
+  return Object.fromEntries(
+    Object.entries(given).map(([name, value]) => [
+      name,
+      {
+        parameterChoice:
+          typeof value === "boolean"
+            ? { case: "boolParam" as const, value }
+            : typeof value === "number" && Number.isSafeInteger(value)
+              ? { case: "int64Param" as const, value: BigInt(value) }
+              : {
+                  case: "stringParam" as const,
+                  value: typeof value === "string" ? value : JSON.stringify(value),
+                },
+      },
+    ]),
+  );
+}
