@@ -2,7 +2,13 @@ import test from "ava";
 import fc from "fast-check";
 import { TensorwireError } from "../../server/errors/tensorwire-error.ts";
 import { type Datatype, datatypes, elementSize } from "../../server/tensor/datatype.ts";
-import { decodeJsonData, jsonElements, parseLosslessJson } from "../../server/tensor/json-data.ts";
+import {
+  decodeJsonData,
+  decodeJsonRaw,
+  jsonChunks,
+  jsonElements,
+  parseLosslessJson,
+} from "../../server/tensor/json-data.ts";
 import type { Tensor } from "../../server/tensor/tensor.ts";
 
 const isNaNPattern: Partial<Record<Datatype, (view: DataView, at: number) => boolean>> = {
@@ -158,3 +164,91 @@ test("a BYTES element that is not UTF-8 cannot be written as JSON, and says what
     message: /ask for binary data/,
   });
 });
+
+test("long fractions are doubles, and long integers beside them keep their digits", (t) => {
+  t.deepEqual(
+    parseLosslessJson(
+      "[0.10000000149011612,-1.2345678901234567e30,9007199254740992,-9007199254740993,1e20]",
+    ),
+    [0.10000000149011612, -1.2345678901234567e30, 9007199254740992n, -9007199254740993n, 1e20],
+  );
+  t.deepEqual(parseLosslessJson("18446744073709551615"), 18446744073709551615n);
+  t.deepEqual(parseLosslessJson('{"a":{"b":[99999999999999999]}}'), {
+    a: { b: [99999999999999999n] },
+  });
+});
+
+test("an integer that no datatype holds stays a double", (t) => {
+  t.is(parseLosslessJson("9".repeat(30)), 1e30);
+});
+
+for (const [datatype, array] of [
+  ["INT64", BigInt64Array],
+  ["UINT64", BigUint64Array],
+] as const) {
+  test(`${datatype} is read from numbers and bigints alike`, (t) => {
+    const value =
+      datatype === "INT64"
+        ? fc.bigInt(-(2n ** 63n), 2n ** 63n - 1n)
+        : fc.bigInt(0n, 2n ** 64n - 1n);
+    const small = datatype === "INT64" ? fc.maxSafeInteger() : fc.maxSafeNat();
+    t.notThrows(() =>
+      fc.assert(
+        fc.property(fc.array(fc.oneof(value, small)), (values) => {
+          const raw = decodeJsonRaw("x", datatype, [values.length], values);
+          const expected = array.from(values.map(BigInt));
+          return Buffer.from(raw).equals(Buffer.from(expected.buffer));
+        }),
+      ),
+    );
+  });
+}
+
+for (const [datatype, data, given] of [
+  ["INT64", [2n ** 63n], /element 0: got 9223372036854775808/],
+  ["INT64", [0.5], /element 0: got 0.5, expected a whole number from -9223372036854775808/],
+  ["UINT64", [1, -1], /element 1: got -1/],
+  ["INT32", [Number.NaN], /element 0: got NaN/],
+  ["INT64", [Number.POSITIVE_INFINITY], /element 0: got Infinity/],
+  ["UINT8", [[1], [256]], /element 1: got 256, expected a whole number from 0 to 255, for UINT8/],
+] as const) {
+  test(`decodeJsonData names what is wrong with ${data.join()} as ${datatype}`, (t) => {
+    const shape = Array.isArray(data[0]) ? [2, 1] : [data.length];
+    t.throws(() => decodeJsonData("x", datatype, shape, data), { message: given });
+  });
+}
+
+test("data nested deeper than the shape is refused, and a shape that was not sent allocates nothing", (t) => {
+  t.throws(() => decodeJsonData("x", "FP32", [1, 1], [[[1]]]), { message: /nested deeper/ });
+  t.throws(() => decodeJsonData("x", "FP32", [2, 1e15], [[1], [2]]), { message: /dimension 1/ });
+  t.throws(() => decodeJsonData("x", "FP32", [1e15], [1]), { message: /got 1 elements/ });
+});
+
+test("chunks join to the elements, and raw contents have length prefixes", (t) => {
+  const values = Int32Array.from({ length: 20_000 }, (_, index) => index - 10_000);
+  const bytes = new Uint8Array(values.buffer);
+  const chunks = [...jsonChunks({ name: "x", datatype: "INT32", shape: [20_000], bytes })];
+  t.is(chunks.length, 3);
+  t.is(chunks.join(""), Array.from(values).join(","));
+  t.deepEqual(
+    [...decodeJsonRaw("x", "BYTES", [2], ["é", ""])],
+    [2, 0, 0, 0, 0xc3, 0xa9, 0, 0, 0, 0],
+  );
+});
+
+for (const [datatype, bytes] of [
+  ["FP32", Float32Array.of(-0, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY)],
+  ["FP64", Float64Array.of(-0, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY)],
+  ["FP16", Uint16Array.of(0x8000, 0x7e00, 0x7c00, 0xfc00)],
+  ["BF16", Uint16Array.of(0x8000, 0x7fc0, 0x7f80, 0xff80)],
+] as const) {
+  test(`${datatype} keeps the sign of zero and writes what is no number as a string`, (t) => {
+    const contents = new Uint8Array(bytes.buffer);
+    const tensor: Tensor = { name: "x", datatype, shape: [4], bytes: contents };
+    const text = [...jsonChunks(tensor)].join("");
+    t.is(text, '-0,"NaN","Infinity","-Infinity"');
+    const zero: Tensor = { ...tensor, shape: [1], bytes: contents.slice(0, contents.length / 4) };
+    t.is([...jsonChunks(zero)].join(""), "-0");
+    t.deepEqual(decodeJsonRaw("x", datatype, [4], parseLosslessJson(`[${text}]`)), contents);
+  });
+}

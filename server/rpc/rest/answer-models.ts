@@ -1,4 +1,4 @@
-import { create, toJson } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import {
   ModelConfigRequestSchema,
@@ -15,6 +15,7 @@ import {
 import { ModelConfigSchema } from "../../../gen/inference/model_config_pb.ts";
 import { decodeInfer, encodeInfer, jsonLengthHeader } from "./infer-codec.ts";
 import { jsonResponse } from "./json-response.ts";
+import { messageJson } from "./message-json.ts";
 import { readBody } from "./read-body.ts";
 import type { RestCall } from "./rest-call.ts";
 
@@ -102,11 +103,7 @@ export async function modelConfig({
     create(ModelConfigRequestSchema, { name, version }),
     context,
   );
-  const json = toJson(ModelConfigSchema, create(ModelConfigSchema, config), {
-    useProtoFieldName: true,
-    alwaysEmitImplicit: true,
-  });
-  return jsonResponse(200, JSON.stringify(json));
+  return jsonResponse(200, messageJson(ModelConfigSchema, create(ModelConfigSchema, config)));
 }
 
 /** Counts and times of a model, or of all. */
@@ -120,15 +117,8 @@ export async function statistics({
     create(ModelStatisticsRequestSchema, { name, version }),
     context,
   );
-  const json = toJson(
-    ModelStatisticsResponseSchema,
-    create(ModelStatisticsResponseSchema, response),
-    {
-      useProtoFieldName: true,
-      alwaysEmitImplicit: true,
-    },
-  );
-  return jsonResponse(200, JSON.stringify(json));
+  const message = create(ModelStatisticsResponseSchema, response);
+  return jsonResponse(200, messageJson(ModelStatisticsResponseSchema, message));
 }
 
 /** The metadata of the model that a call names. */

@@ -5,7 +5,7 @@ import {
   RepositoryModelLoadRequestSchema,
   RepositoryModelUnloadRequestSchema,
 } from "../../../gen/inference/grpc_service_pb.ts";
-import { asObject, type JsonObject, member, parseJsonObject } from "./json-object.ts";
+import { asObject, type JsonObject, malformed, member, parseJsonObject } from "./json-object.ts";
 import { jsonResponse } from "./json-response.ts";
 import { readBody } from "./read-body.ts";
 import type { RestCall } from "./rest-call.ts";
@@ -17,7 +17,8 @@ export async function repositoryIndex({
   options,
 }: RestCall): Promise<UniversalServerResponse> {
   const body = parseJsonObject(await readBody(request, options.maxBodyBytes));
-  const ready = member(body, "ready") === true;
+  const ready = member(body, "ready") ?? false;
+  if (typeof ready !== "boolean") throw malformed('"ready" of the body must be true or false');
   const { models } = await options.backend.repositoryIndex(
     create(RepositoryIndexRequestSchema, { ready }),
     context,
@@ -69,20 +70,22 @@ type RepositoryParameters = NonNullable<
 
 function repositoryParameters(body: JsonObject): RepositoryParameters {
   const given = asObject(member(body, "parameters") ?? {}, '"parameters" of the body');
-  return Object.fromEntries(
-    Object.entries(given).map(([name, value]) => [
-      name,
-      {
-        parameterChoice:
-          typeof value === "boolean"
-            ? { case: "boolParam" as const, value }
-            : typeof value === "number" && Number.isSafeInteger(value)
-              ? { case: "int64Param" as const, value: BigInt(value) }
-              : {
-                  case: "stringParam" as const,
-                  value: typeof value === "string" ? value : JSON.stringify(value),
-                },
-      },
-    ]),
+  const entries = Object.entries(given).map(([name, value]) => [
+    name,
+    { parameterChoice: choice(value) },
+  ]);
+  return Object.fromEntries(entries) as RepositoryParameters;
+}
+
+/** A configuration may stand as the object that it is, where Triton takes its text. */
+function choice(value: unknown): NonNullable<RepositoryParameters[string]["parameterChoice"]> {
+  if (typeof value === "boolean") return { case: "boolParam", value };
+  if (typeof value === "string") return { case: "stringParam", value };
+  if (typeof value === "number" && Number.isSafeInteger(value))
+    return { case: "int64Param", value: BigInt(value) };
+  // In the JSON form of protobuf, which a configuration is read from, large integers are strings.
+  const text = JSON.stringify(value, (_key, item: unknown) =>
+    typeof item === "bigint" ? item.toString() : item,
   );
+  return { case: "stringParam", value: text };
 }

@@ -1,14 +1,17 @@
-import { create } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import {
+  InferParameterSchema,
   type ModelInferRequest,
+  type ModelInferRequest_InferInputTensorSchema,
   ModelInferRequestSchema,
   type ModelInferResponse,
 } from "../../../gen/inference/grpc_service_pb.ts";
 import { datatypeUnknown, shapeInvalid } from "../../errors/tensor-errors.ts";
 import { joinBytesElements, splitBytesElements } from "../../tensor/bytes-elements.ts";
+import { decodeContents } from "../../tensor/contents.ts";
 import { isDatatype } from "../../tensor/datatype.ts";
-import { decodeJsonData, jsonElements } from "../../tensor/json-data.ts";
+import { decodeJsonRaw, jsonChunks } from "../../tensor/json-data.ts";
 import { elementCount } from "../../tensor/shape.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import {
@@ -20,8 +23,14 @@ import {
   parseJsonObject,
   stringMember,
 } from "./json-object.ts";
-import { decodeParameters, encodeParameters } from "./json-parameters.ts";
-import { chunks, jsonResponse } from "./json-response.ts";
+import {
+  booleanParameter,
+  decodeParameters,
+  encodeParameters,
+  parameterValue,
+} from "./json-parameters.ts";
+import { BodyParts, byteLengthOf, jsonBytesResponse } from "./json-response.ts";
+import { JsonWriter } from "./json-writer.ts";
 
 /** Header of the binary tensor data extension: length of the JSON part. */
 export const jsonLengthHeader = "inference-header-content-length";
@@ -46,33 +55,24 @@ export function decodeInfer(
 ): DecodedInfer {
   const length = readJsonLength(jsonLength, body.byteLength);
   const json = parseJsonObject(body.subarray(0, length));
-  let offset = length;
-  const takeBinary = (name: string, size: number): Uint8Array => {
-    if (size > body.byteLength - offset) {
-      throw malformed(
-        `binary_data_size of input "${name}" is ${size}, and ${body.byteLength - offset} bytes are left in the body`,
-      );
-    }
-    offset += size;
-    return body.subarray(offset - size, offset);
-  };
+  const binary: BinaryParts = { body, offset: length };
   const parts = arrayMember(json, "inputs", "the body").map((value) =>
-    decodeInput(asObject(value, "an input"), takeBinary),
+    decodeInput(asObject(value, "an input"), binary),
   );
-  if (offset !== body.byteLength) {
+  if (binary.offset !== body.byteLength) {
     throw malformed(
-      `${body.byteLength - offset} bytes are left behind the inputs; give each binary input its binary_data_size`,
+      `${body.byteLength - binary.offset} bytes are left behind the inputs; give each binary input its binary_data_size`,
     );
   }
   const parameters = decodeParameters(json, "the body");
-  const binaryByDefault = parameters.binary_data_output?.parameterChoice?.value === true;
+  const binaryByDefault = booleanParameter(parameters, "binary_data_output") ?? false;
   const binaryOf = new Map<string, boolean>();
   const outputs = arrayMember(json, "outputs", "the body").map((value) => {
     const output = asObject(value, "an output");
     const name = stringMember(output, "name", "an output");
     const outputParameters = decodeParameters(output, `output "${name}"`);
-    const binary = outputParameters.binary_data?.parameterChoice?.value;
-    if (typeof binary === "boolean") binaryOf.set(name, binary);
+    const isBinary = booleanParameter(outputParameters, "binary_data");
+    if (isBinary !== undefined) binaryOf.set(name, isBinary);
     return { name, parameters: outputParameters };
   });
   return {
@@ -100,51 +100,83 @@ function readJsonLength(header: string | null, bodyLength: number): number {
   return length;
 }
 
-function decodeInput(
-  input: JsonObject,
-  takeBinary: (name: string, size: number) => Uint8Array,
-): {
-  header: {
-    name: string;
-    datatype: string;
-    shape: bigint[];
-    parameters: ReturnType<typeof decodeParameters>;
-  };
-  raw: Uint8Array;
-} {
+interface DecodedInput {
+  readonly header: MessageInitShape<typeof ModelInferRequest_InferInputTensorSchema>;
+  readonly raw: Uint8Array;
+}
+
+/** What is not read yet of the binary parts of a body. */
+interface BinaryParts {
+  readonly body: Uint8Array;
+  offset: number;
+}
+
+function takeBinary(binary: BinaryParts, name: string, size: number): Uint8Array {
+  const { body, offset } = binary;
+  if (size > body.byteLength - offset) {
+    throw malformed(
+      `binary_data_size of input "${name}" is ${size}, and ${body.byteLength - offset} bytes are left in the body`,
+    );
+  }
+  binary.offset += size;
+  return body.subarray(offset, offset + size);
+}
+
+function decodeInput(input: JsonObject, binary: BinaryParts): DecodedInput {
   const name = stringMember(input, "name", "an input");
   const what = `input "${name}"`;
   const datatype = stringMember(input, "datatype", what);
-  const shape = arrayMember(input, "shape", what).map(Number);
+  const shape = decodeShape(name, arrayMember(input, "shape", what));
   const parameters = decodeParameters(input, what);
-  if (Number.isNaN(elementCount(shape)))
-    throw shapeInvalid(
-      name,
-      JSON.stringify(member(input, "shape"), (_, v) => (typeof v === "bigint" ? String(v) : v)),
-    );
   if (!isDatatype(datatype)) throw datatypeUnknown(name, datatype);
   const header = { name, datatype, shape: shape.map(BigInt), parameters };
-  const size = parameters.binary_data_size?.parameterChoice?.value;
+  const size = parameterValue(parameters, "binary_data_size");
   const data = member(input, "data");
   if (size !== undefined) {
     if (typeof size !== "bigint" || size < 0n)
       throw malformed(`binary_data_size of ${what} must be a whole number of bytes`);
     if (data !== undefined)
       throw malformed(`${what} has data and binary_data_size; send one of them`);
-    return { header, raw: takeBinary(name, Number(size)) };
+    return { header, raw: takeBinary(binary, name, Number(size)) };
   }
-  if (data === undefined) throw malformed(`${what} has neither data nor binary_data_size`);
-  const tensor = decodeJsonData(name, datatype, shape, data);
-  return { header, raw: tensor.bytes ?? joinBytesElements(tensor.elements) };
+  if (data !== undefined) return { header, raw: decodeJsonRaw(name, datatype, shape, data) };
+  // Contents in shared memory are none of REST's business: the backend says what it does with them.
+  if (parameterValue(parameters, "shared_memory_region") !== undefined)
+    return { header, raw: new Uint8Array() };
+  throw malformed(`${what} has neither data nor binary_data_size`);
 }
 
-/** Outputs of a response with raw contents, as tensors. */
+function decodeShape(name: string, given: readonly unknown[]): number[] {
+  const shape = given.map((size) =>
+    typeof size === "number" || typeof size === "bigint" ? Number(size) : Number.NaN,
+  );
+  if (Number.isNaN(elementCount(shape)))
+    throw shapeInvalid(name, `[${given.map((size) => textOf(size)).join(",")}]`);
+  return shape;
+}
+
+function textOf(value: unknown): string {
+  return typeof value === "bigint"
+    ? value.toString()
+    : (JSON.stringify(value, replaceBigint) ?? "");
+}
+
+function replaceBigint(_key: string, value: unknown): unknown {
+  return typeof value === "bigint" ? value.toString() : value;
+}
+
+/**
+ * Outputs of a response as tensors; views on its raw contents.
+ *
+ * A request without inputs has no raw contents, so its answer is typed: both forms are read.
+ */
 export function responseTensors(response: ModelInferResponse): Tensor[] {
-  return response.outputs.map(({ name, datatype, shape: dims }, index) => {
+  return response.outputs.map(({ name, datatype, shape: dims, contents }, index) => {
+    if (!isDatatype(datatype))
+      throw new Error(`output "${name}" has the unknown datatype ${datatype}`);
     const shape = dims.map(Number);
     const raw = response.rawOutputContents[index];
-    if (!raw || !isDatatype(datatype))
-      throw new Error(`output "${name}" of ${datatype} came without raw contents`);
+    if (raw === undefined) return decodeContents(name, datatype, shape, contents);
     return datatype === "BYTES"
       ? { name, datatype, shape, elements: splitBytesElements(name, raw, elementCount(shape)) }
       : { name, datatype, shape, bytes: raw };
@@ -156,31 +188,46 @@ export function encodeInfer(
   response: ModelInferResponse,
   isBinaryOutput: (name: string) => boolean,
 ): UniversalServerResponse {
+  const writer = new JsonWriter();
   const binary: Uint8Array[] = [];
-  const outputs = responseTensors(response).map((tensor, index) => {
-    const { name, datatype, shape } = tensor;
-    const head = `{"name":${JSON.stringify(name)},"datatype":"${datatype}","shape":[${shape.join(",")}]`;
-    if (!isBinaryOutput(name)) return `${head},"data":[${jsonElements(tensor).join(",")}]}`;
-    const raw = response.rawOutputContents[index]!;
-    binary.push(raw);
-    return `${head},"parameters":{"binary_data_size":${raw.byteLength}}}`;
-  });
+  writer.write(
+    `{"model_name":${JSON.stringify(response.modelName)},"model_version":${JSON.stringify(response.modelVersion)}`,
+  );
+  if (response.id !== "") writer.write(`,"id":${JSON.stringify(response.id)}`);
   const parameters = encodeParameters(response.parameters);
-  const json =
-    `{"model_name":${JSON.stringify(response.modelName)},"model_version":${JSON.stringify(response.modelVersion)}` +
-    (response.id === "" ? "" : `,"id":${JSON.stringify(response.id)}`) +
-    (parameters === undefined ? "" : `,"parameters":${parameters}`) +
-    `,"outputs":[${outputs.join(",")}]}`;
-  if (binary.length === 0) return jsonResponse(200, json);
-  const head = new TextEncoder().encode(json);
-  const total = binary.reduce((sum, part) => sum + part.byteLength, head.byteLength);
+  if (parameters !== undefined) writer.write(`,"parameters":${parameters}`);
+  writer.write(',"outputs":[');
+  for (const [index, tensor] of responseTensors(response).entries()) {
+    const { name, datatype, shape } = tensor;
+    const given = response.outputs[index]!.parameters;
+    writer.write(
+      `${index === 0 ? "" : ","}{"name":${JSON.stringify(name)},"datatype":"${datatype}","shape":[${shape.join(",")}]`,
+    );
+    if (isBinaryOutput(name)) {
+      const raw =
+        tensor.bytes ?? response.rawOutputContents[index] ?? joinBytesElements(tensor.elements);
+      binary.push(raw);
+      const size = create(InferParameterSchema, {
+        parameterChoice: { case: "int64Param", value: BigInt(raw.byteLength) },
+      });
+      writer.write(`,"parameters":${encodeParameters({ ...given, binary_data_size: size })}}`);
+    } else {
+      const others = encodeParameters(given);
+      writer.write(others === undefined ? ',"data":[' : `,"parameters":${others},"data":[`);
+      for (const chunk of jsonChunks(tensor)) writer.write(chunk);
+      writer.write("]}");
+    }
+  }
+  writer.write("]}");
+  const json = writer.end();
+  if (binary.length === 0) return jsonBytesResponse(200, json);
   return {
     status: 200,
     header: new Headers({
       "content-type": "application/octet-stream",
-      "content-length": String(total),
-      [jsonLengthHeader]: String(head.byteLength),
+      "content-length": String(byteLengthOf(json) + byteLengthOf(binary)),
+      [jsonLengthHeader]: String(byteLengthOf(json)),
     }),
-    body: chunks(head, ...binary),
+    body: new BodyParts([...json, ...binary]),
   };
 }

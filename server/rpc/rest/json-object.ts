@@ -1,11 +1,14 @@
-import { messageOf } from "../../errors/from-unknown.ts";
 import { TensorwireError } from "../../errors/tensorwire-error.ts";
 import { parseLosslessJson } from "../../tensor/json-data.ts";
+import { findSyntaxProblem, nestsDeeper } from "./json-syntax.ts";
 
 /** A JSON object as it was parsed; its members are checked when they are read. */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
+
+/** Deepest nesting of a body: a tensor of the highest rank has room, and recursion stays shallow. */
+const maxJsonDepth = 100;
 
 /**
  * Parses a JSON object.
@@ -15,13 +18,35 @@ const decoder = new TextDecoder("utf-8", { fatal: true });
  */
 export function parseJsonObject(bytes: Uint8Array): JsonObject {
   if (bytes.byteLength === 0) return {};
+  const text = decodeText(bytes);
+  if (nestsDeeper(text, maxJsonDepth))
+    throw malformed(`the body is JSON nested deeper than ${maxJsonDepth} levels`);
   let value: unknown;
   try {
-    value = parseLosslessJson(decoder.decode(bytes));
+    value = parseLosslessJson(text);
   } catch (error) {
-    throw malformed(`the body is not JSON: ${messageOf(error)}`, error);
+    throw malformed(`the body is not JSON: ${describeProblem(text)}`, error);
   }
   return asObject(value, "the body");
+}
+
+function decodeText(bytes: Uint8Array): string {
+  try {
+    return decoder.decode(bytes);
+  } catch (error) {
+    throw malformed("the body is not JSON: its bytes are not UTF-8", error);
+  }
+}
+
+function describeProblem(text: string): string {
+  const problem = findSyntaxProblem(text);
+  if (!problem) return "it cannot be parsed";
+  const { position, expected } = problem;
+  const given = text.slice(position, position + 1);
+  const before = text.slice(0, position);
+  const line = before.split("\n").length;
+  const column = position - before.lastIndexOf("\n");
+  return `got ${given === "" ? "the end" : JSON.stringify(given)} at position ${position} (line ${line}, column ${column}), expected ${expected}`;
 }
 
 /** @throws TensorwireError `REQUEST_MALFORMED` unless the value is an object */

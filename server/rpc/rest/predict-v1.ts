@@ -5,9 +5,9 @@ import {
   type ModelInferResponse,
 } from "../../../gen/inference/grpc_service_pb.ts";
 import { inputMissing, inputUnknown } from "../../errors/request-errors.ts";
-import { joinBytesElements } from "../../tensor/bytes-elements.ts";
 import { isDatatype } from "../../tensor/datatype.ts";
-import { decodeJsonData, jsonElements } from "../../tensor/json-data.ts";
+import { decodeJsonRaw, jsonRanges } from "../../tensor/json-data.ts";
+import { elementCount, shapeText } from "../../tensor/shape.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { responseTensors } from "./infer-codec.ts";
 import { asObject, type JsonObject, malformed, member } from "./json-object.ts";
@@ -18,8 +18,10 @@ export interface InputMetadata {
   readonly datatype: string;
 }
 
-/** Whether rows or columns were sent, which is how the answer goes back. */
-export type PredictForm = "instances" | "inputs";
+/** How the inputs came, which is how the answer goes back: rows, and how many, or columns. */
+export type PredictForm =
+  | { readonly kind: "instances"; readonly rows: number }
+  | { readonly kind: "inputs" };
 
 /**
  * Reads the body of a v1 predict request: `instances` is a list of rows, `inputs` is the tensor, or
@@ -41,29 +43,26 @@ export function decodePredict(
       'the body must have either "instances", a list of rows, or "inputs", columns by name',
     );
   }
-  const form: PredictForm = instances === undefined ? "inputs" : "instances";
-  const data =
-    form === "instances"
-      ? columnsOfRows(model, instances, inputs)
-      : columnsByName(model, columns, inputs);
-  const tensors = inputs
-    .filter(({ name }) => data.has(name))
-    .map(({ name, datatype }) => {
-      if (!isDatatype(datatype))
-        throw new Error(`input "${name}" has the unknown datatype ${datatype}`);
-      const column = data.get(name);
-      return decodeJsonData(name, datatype, shapeOf(column), column);
-    });
+  const { form, data } =
+    instances === undefined
+      ? { form: { kind: "inputs" } as const, data: columnsByName(model, columns, inputs) }
+      : columnsOfRows(model, instances, inputs);
+  const given = inputs.filter(({ name }) => data.has(name));
+  const shapes = given.map(({ name }) => shapeOf(data.get(name)));
   return {
     form,
     request: create(ModelInferRequestSchema, {
       modelName: model,
-      inputs: tensors.map(({ name, datatype, shape }) => ({
+      inputs: given.map(({ name, datatype }, index) => ({
         name,
         datatype,
-        shape: shape.map(BigInt),
+        shape: shapes[index]!.map(BigInt),
       })),
-      rawInputContents: tensors.map((tensor) => tensor.bytes ?? joinBytesElements(tensor.elements)),
+      rawInputContents: given.map(({ name, datatype }, index) => {
+        if (!isDatatype(datatype))
+          throw new Error(`input "${name}" has the unknown datatype ${datatype}`);
+        return decodeJsonRaw(name, datatype, shapes[index]!, data.get(name));
+      }),
     }),
   };
 }
@@ -72,37 +71,42 @@ function columnsOfRows(
   model: string,
   instances: unknown,
   inputs: readonly InputMetadata[],
-): Map<string, unknown> {
+): { readonly form: PredictForm; readonly data: ReadonlyMap<string, unknown> } {
   if (!Array.isArray(instances)) throw malformed('"instances" must be a list of rows');
-  const only = inputs.length === 1 ? inputs[0]!.name : undefined;
+  const rows = instances.length;
+  if (rows === 0) throw malformed('"instances" has no rows; send one or more');
+  const form = { kind: "instances", rows } as const;
+  if (inputs.length === 1 && !instances.some(isObject))
+    return { form, data: new Map([[inputs[0]!.name, instances]]) };
   const columns = new Map<string, unknown[]>();
   for (const [index, row] of instances.entries()) {
-    const bare =
-      only !== undefined && (typeof row !== "object" || row === null || Array.isArray(row));
-    const fields = bare ? { [only]: row as unknown } : asObject(row, `row ${index} of "instances"`);
+    const fields = asObject(row, `row ${index} of "instances"`);
     checkNames(model, Object.keys(fields), inputs);
-    for (const { name } of inputs) {
-      const column = columns.get(name) ?? [];
-      if (Object.hasOwn(fields, name)) column.push(fields[name]);
-      columns.set(name, column);
+    for (const name of Object.keys(fields)) {
+      const column = columns.get(name);
+      if (column) column.push(fields[name]);
+      else columns.set(name, [fields[name]]);
     }
   }
   for (const [name, column] of columns) {
-    if (column.length === 0) columns.delete(name);
-    else if (column.length !== instances.length) {
+    if (column.length !== rows) {
       throw malformed(
-        `input "${name}" is in ${column.length} of ${instances.length} rows; give it in all or none`,
+        `input "${name}" is in ${column.length} of ${rows} rows; give it in all or none`,
       );
     }
   }
-  return columns;
+  return { form, data: columns };
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function columnsByName(
   model: string,
   given: unknown,
   inputs: readonly InputMetadata[],
-): Map<string, unknown> {
+): ReadonlyMap<string, unknown> {
   if (typeof given !== "object" || given === null || Array.isArray(given)) {
     if (inputs.length !== 1) {
       const names = inputs.map(({ name }) => name);
@@ -134,45 +138,52 @@ function shapeOf(data: unknown): number[] {
 /**
  * Writes the answer: `predictions` by rows if rows came, else `outputs` whole. With one output its
  * values stand bare, with several in objects by name.
+ *
+ * @throws TensorwireError `REQUEST_MALFORMED` if rows came and an output is not made of as many
  */
 export function encodePredict(response: ModelInferResponse, form: PredictForm): string {
   const tensors = responseTensors(response);
-  if (form === "inputs") {
-    const texts = tensors.map((tensor) => nested(jsonElements(tensor), tensor.shape));
-    return `{"outputs":${tensors.length === 1 ? texts[0] : byName(tensors, texts)}}`;
+  const ranges = tensors.map(jsonRanges);
+  if (form.kind === "inputs") {
+    const texts = tensors.map(({ shape }, index) => nested(ranges[index]!, shape, 0));
+    return `{"outputs":${byName(tensors, texts)}}`;
   }
-  const rows = tensors[0]?.shape[0] ?? 0;
-  const columns = tensors.map((tensor) => rowTexts(tensor, rows));
-  const texts = Array.from({ length: rows }, (_, row) => {
-    const values = columns.map((column) => column[row] ?? "null");
-    return tensors.length === 1 ? values[0] : byName(tensors, values);
-  });
+  const { rows } = form;
+  const rowShapes = tensors.map((tensor) => rowShapeOf(tensor, rows));
+  const texts: string[] = [];
+  for (let row = 0; row < rows; row++) {
+    const values = rowShapes.map((shape, index) =>
+      nested(ranges[index]!, shape, row * elementCount(shape)),
+    );
+    texts.push(byName(tensors, values));
+  }
   return `{"predictions":[${texts.join(",")}]}`;
 }
 
+function rowShapeOf({ name, shape }: Tensor, rows: number): readonly number[] {
+  if (shape[0] !== rows) {
+    throw malformed(
+      `output "${name}" has the shape ${shapeText(shape)}, which is not a row for each of ${rows} instances; send "inputs" in place of "instances"`,
+    );
+  }
+  return shape.slice(1);
+}
+
 function byName(tensors: readonly Tensor[], values: readonly string[]): string {
+  if (tensors.length === 1) return values[0]!;
   return `{${tensors.map(({ name }, index) => `${JSON.stringify(name)}:${values[index]}`).join(",")}}`;
 }
 
-function rowTexts(tensor: Tensor, rows: number): string[] {
-  const elements = jsonElements(tensor);
-  if (tensor.shape.length === 0 || tensor.shape[0] !== rows) {
-    // An output without the rows of the others belongs to each of them.
-    return new Array<string>(rows).fill(nested(elements, tensor.shape));
-  }
-  const rowShape = tensor.shape.slice(1);
-  const width = elements.length / Math.max(rows, 1);
-  return Array.from({ length: rows }, (_, row) =>
-    nested(elements.slice(row * width, (row + 1) * width), rowShape),
-  );
-}
-
-function nested(elements: readonly string[], shape: readonly number[]): string {
-  if (shape.length === 0) return elements[0] ?? "null";
-  const [length = 0, ...rest] = shape;
-  const width = elements.length / Math.max(length, 1);
-  const parts = Array.from({ length }, (_, index) =>
-    nested(elements.slice(index * width, (index + 1) * width), rest),
-  );
+/** The elements from `from` on, in arrays as the shape has them. */
+function nested(
+  range: (from: number, to: number) => string,
+  shape: readonly number[],
+  from: number,
+): string {
+  const [length, ...rest] = shape;
+  if (length === undefined) return range(from, from + 1);
+  if (rest.length === 0) return `[${range(from, from + length)}]`;
+  const width = elementCount(rest);
+  const parts = Array.from({ length }, (_, index) => nested(range, rest, from + index * width));
   return `[${parts.join(",")}]`;
 }

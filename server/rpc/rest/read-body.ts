@@ -12,6 +12,9 @@ const decompressors: Readonly<
   br: promisify(brotliDecompress),
 };
 
+/** Content-encodings of bodies that are read, as Accept-Encoding lists them. */
+export const bodyEncodings = Object.keys(decompressors).join(", ");
+
 /**
  * Reads the body of a request whole, and decompresses it as Content-Encoding says.
  *
@@ -22,26 +25,19 @@ export async function readBody(
   request: UniversalServerRequest,
   maxBytes: number,
 ): Promise<Uint8Array> {
-  const declared = Number(request.header.get("content-length") ?? 0);
+  const declared = Number.parseInt(request.header.get("content-length") ?? "0", 10) || 0;
   if (declared > maxBytes) throw tooLarge(`${declared} bytes`, maxBytes);
-  const parts: Uint8Array[] = [];
-  let size = 0;
-  for await (const part of request.body as AsyncIterable<Uint8Array>) {
-    size += part.byteLength;
-    if (size > maxBytes) throw tooLarge(`more than ${maxBytes} bytes`, maxBytes);
-    parts.push(part);
-  }
-  const bytes = parts.length === 1 ? parts[0]! : Buffer.concat(parts, size);
-  const encoding = request.header.get("content-encoding")?.trim().toLowerCase() ?? "identity";
-  if (encoding === "identity" || encoding === "") return bytes;
+  const encoding = request.header.get("content-encoding")?.trim().toLowerCase() ?? "";
+  if (encoding === "" || encoding === "identity") return collect(request, declared, maxBytes);
   const decompress = Object.hasOwn(decompressors, encoding) ? decompressors[encoding] : undefined;
   if (!decompress) {
     throw new TensorwireError(
       "CONTENT_ENCODING_UNSUPPORTED",
-      `got content-encoding "${encoding}", expected one of ${Object.keys(decompressors).join(", ")}`,
+      `got content-encoding "${encoding}", expected one of ${bodyEncodings}`,
       { given: encoding },
     );
   }
+  const bytes = await collect(request, declared, maxBytes);
   try {
     return await decompress(bytes, { maxOutputLength: maxBytes });
   } catch (error) {
@@ -55,6 +51,41 @@ export async function readBody(
       { cause: error },
     );
   }
+}
+
+/**
+ * Joins the parts of a body. A body of one part is a view on it; more are copied as they come, since
+ * a peer that sends it byte by byte would have us keep an object for each.
+ */
+async function collect(
+  request: UniversalServerRequest,
+  declared: number,
+  maxBytes: number,
+): Promise<Uint8Array> {
+  let first: Uint8Array | undefined;
+  let joined: Uint8Array | undefined;
+  let size = 0;
+  for await (const part of request.body as AsyncIterable<Uint8Array>) {
+    const before = size;
+    size += part.byteLength;
+    if (size > maxBytes) throw tooLarge(`more than ${maxBytes} bytes`, maxBytes);
+    if (!first) {
+      first = part;
+      continue;
+    }
+    joined ??= withRoom(first, before, Math.max(size, declared));
+    if (size > joined.byteLength) joined = withRoom(joined, before, Math.min(2 * size, maxBytes));
+    joined.set(part, before);
+  }
+  return joined?.subarray(0, size) ?? first ?? new Uint8Array();
+}
+
+/** The first `size` bytes in memory of `capacity` bytes. */
+function withRoom(bytes: Uint8Array, size: number, capacity: number): Uint8Array {
+  // The rest is written before it is read.
+  const copy = Buffer.allocUnsafeSlow(capacity);
+  copy.set(bytes.subarray(0, size));
+  return copy;
 }
 
 function tooLarge(given: string, maxBytes: number): TensorwireError {

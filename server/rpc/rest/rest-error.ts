@@ -2,6 +2,7 @@ import { Code } from "@connectrpc/connect";
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import type { TensorwireError } from "../../errors/tensorwire-error.ts";
 import { jsonResponse } from "./json-response.ts";
+import { bodyEncodings } from "./read-body.ts";
 
 /** The error as REST answers it: message, reason, gRPC code and variables in a JSON object. */
 export function errorResponse(
@@ -9,11 +10,11 @@ export function errorResponse(
   header?: HeadersInit,
 ): UniversalServerResponse {
   const { message, reason, metadata, code, httpStatus } = error;
-  return jsonResponse(
-    httpStatus,
-    JSON.stringify({ error: message, reason, code: codeName(code), metadata }),
-    header,
-  );
+  const json = JSON.stringify({ error: message, reason, code: codeName(code), metadata });
+  const response = jsonResponse(httpStatus, json, header);
+  // What a refused content-encoding is to be replaced by (RFC 9110, section 15.5.16).
+  if (httpStatus === 415) response.header?.set("accept-encoding", bodyEncodings);
+  return response;
 }
 
 /** `InvalidArgument` as gRPC writes it: `INVALID_ARGUMENT`. */

@@ -12,8 +12,10 @@ import {
 import { fromUnknown } from "../../errors/from-unknown.ts";
 import { TensorwireError } from "../../errors/tensorwire-error.ts";
 import { peerKey } from "../../wire/peer.ts";
+import { PeerGoneError } from "../../wire/request-signal.ts";
 import type { CallContext } from "../call-context.ts";
 import { pathOf } from "../connect-host.ts";
+import { abortedCall } from "../until-aborted.ts";
 import { answerByBackend } from "./answer-by-backend.ts";
 import {
   infer,
@@ -27,6 +29,7 @@ import {
 import { live, metrics, ready, started } from "./answer-probes.ts";
 import { load, repositoryIndex, unload } from "./answer-repository.ts";
 import { explainV1, predictV1 } from "./answer-v1.ts";
+import { compressResponse } from "./compress-response.ts";
 import type { Answer, RestOptions } from "./rest-call.ts";
 import { errorResponse } from "./rest-error.ts";
 import { matchRoute } from "./route.ts";
@@ -150,12 +153,20 @@ export function createRestHandler(options: RestOptions): RestHandler {
       peer: request.contextValues?.get(peerKey) ?? peerKey.defaultValue,
       requestHeader: request.header,
     };
+    let response: UniversalServerResponse;
     try {
-      return await answer({ match, context, request, options });
+      response = await answer({ match, context, request, options });
     } catch (thrown) {
-      const error = fromUnknown(thrown);
+      const error = toError(thrown, request.signal);
       if (error.reason === "INTERNAL") options.onInternalError(error, match.route);
-      return errorResponse(error);
+      response = errorResponse(error);
     }
+    return compressResponse(request, response);
   };
+}
+
+function toError(thrown: unknown, signal: AbortSignal): TensorwireError {
+  // The caller is gone, or the backend threw on what the signal says: no failure of ours.
+  const gone = thrown instanceof PeerGoneError || signal.aborted;
+  return gone && !(thrown instanceof TensorwireError) ? abortedCall(signal) : fromUnknown(thrown);
 }

@@ -8,73 +8,77 @@ export interface RouteMatch {
 
 /**
  * Matches a path against the REST routes. The result's `route` has `M`, `V` and `R` in place of the
- * names: `/v2/models/M/versions/V/infer`.
+ * names: `/v2/models/M/versions/V/infer`. Whether such a route exists is for the table of routes to
+ * say.
  *
  * @returns `undefined` for a path outside of `/v1`, `/v2`, `/health` and `/metrics`, or one whose
  * percent-encoding is broken
  */
 export function matchRoute(path: string): RouteMatch | undefined {
-  const [first, ...rest] = path
-    .slice(1)
-    .split("/")
-    .filter((part, index, all) => part !== "" || index < all.length - 1);
-  const names = { model: "", version: "", region: "" };
-  switch (first) {
+  // The path begins with a slash, so the first part is empty; one slash at the end does not count.
+  const parts = path.split("/");
+  if (parts.length > 2 && parts.at(-1) === "") parts.pop();
+  switch (parts[1]) {
     case "metrics":
     case "health":
-      return { route: [`/${first}`, ...rest].join("/"), ...names };
+      return { route: parts.join("/"), model: "", version: "", region: "" };
     case "v1":
-      return matchV1(rest, names);
+      return matchV1(parts);
     case "v2":
-      return matchV2(rest, names);
+      return matchV2(parts);
     default:
       return undefined;
   }
 }
 
-type Names = { model: string; version: string; region: string };
-
-function matchV1(parts: readonly string[], names: Names): RouteMatch | undefined {
-  const [, last] = parts;
-  if (parts[0] !== "models" || last === undefined)
-    return { route: ["/v1", ...parts].join("/"), ...names };
+function matchV1(parts: readonly string[]): RouteMatch | undefined {
+  const last = parts[3];
+  if (parts[2] !== "models" || last === undefined)
+    return { route: parts.join("/"), model: "", version: "", region: "" };
   // A verb stands behind the last colon, for a model's name may hold one too.
   const colon = last.lastIndexOf(":");
   const verb = colon === -1 ? "" : last.slice(colon);
   const model = decode(colon === -1 ? last : last.slice(0, colon));
-  return model === undefined || parts.length > 2
+  return model === undefined || parts.length > 4
     ? undefined
-    : { route: `/v1/models/M${verb}`, ...names, model };
+    : { route: `/v1/models/M${verb}`, model, version: "", region: "" };
 }
 
-function matchV2(parts: readonly string[], names: Names): RouteMatch | undefined {
-  const route = ["/v2"];
-  for (let index = 0; index < parts.length; index++) {
+function matchV2(parts: readonly string[]): RouteMatch | undefined {
+  const names = { M: "", V: "", R: "" };
+  let route = "/v2";
+  for (let index = 2; index < parts.length; index++) {
     const part = parts[index]!;
-    const before = parts[index - 1];
-    // /v2/models/stats and /v2/models/trace are of the server, not models of these names.
-    const wholeServer = index === 1 && parts.length === 2 && part === "stats";
-    if (before === "models" && (index === 1 || parts[0] === "repository") && !wholeServer) {
-      const model = decode(part);
-      if (model === undefined) return undefined;
-      names.model = model;
-      route.push("M");
-    } else if (before === "versions" && index === 3) {
-      const version = decode(part);
-      if (version === undefined) return undefined;
-      names.version = version;
-      route.push("V");
-    } else if (before === "region") {
-      const region = decode(part);
-      if (region === undefined) return undefined;
-      names.region = region;
-      route.push("R");
-    } else route.push(part);
+    const kind = nameKind(parts, index);
+    if (kind !== undefined) {
+      const name = decode(part);
+      if (name === undefined) return undefined;
+      names[kind] = name;
+    }
+    route += `/${kind ?? part}`;
   }
-  return { route: route.join("/"), ...names };
+  return { route, model: names.M, version: names.V, region: names.R };
+}
+
+/** What the part of a v2 path names; `undefined` if it is a word of the route. */
+function nameKind(parts: readonly string[], index: number): "M" | "V" | "R" | undefined {
+  switch (parts[2]) {
+    case "models":
+      // /v2/models/stats is of all models, not of one with this name.
+      if (index === 3) return parts.length === 4 && parts[3] === "stats" ? undefined : "M";
+      return index === 5 && parts[4] === "versions" ? "V" : undefined;
+    case "repository":
+      return index === 4 && parts[3] === "models" ? "M" : undefined;
+    case "systemsharedmemory":
+    case "cudasharedmemory":
+      return index === 4 && parts[3] === "region" ? "R" : undefined;
+    default:
+      return undefined;
+  }
 }
 
 function decode(part: string): string | undefined {
+  if (!part.includes("%")) return part;
   try {
     return decodeURIComponent(part);
   } catch {

@@ -1,4 +1,4 @@
-import { gzipSync } from "node:zlib";
+import { gunzipSync, gzipSync } from "node:zlib";
 import { create } from "@bufbuild/protobuf";
 import { createContextValues } from "@connectrpc/connect";
 import test from "ava";
@@ -11,6 +11,7 @@ import { TensorwireError } from "../../../server/errors/tensorwire-error.ts";
 import type { InferenceBackend } from "../../../server/rpc/inference-backend.ts";
 import { createRestHandler, type RestHandler } from "../../../server/rpc/rest/rest-handler.ts";
 import { type Peer, peerKey } from "../../../server/wire/peer.ts";
+import { PeerGoneError } from "../../../server/wire/request-signal.ts";
 
 /** A backend that answers its inputs as outputs and keeps what it was asked. */
 interface Echo {
@@ -75,6 +76,47 @@ function echo(
 }
 
 const peer: Peer = { address: "10.1.2.3", local: false };
+
+/** Answers OUTPUT0 = INPUT0 + INPUT1 and OUTPUT1 = INPUT0 - INPUT1, by rows of INT32. */
+function addSub(extra: Partial<InferenceBackend> = {}): RestHandler {
+  const tensor = (name: string) => ({ name, datatype: "INT32", shape: [-1n, 2n] });
+  const backend: Partial<InferenceBackend> = {
+    async modelMetadata({ name }) {
+      return {
+        name,
+        versions: ["1", "2"],
+        platform: "p",
+        inputs: [tensor("INPUT0"), tensor("INPUT1")],
+        outputs: [tensor("OUTPUT0"), tensor("OUTPUT1")],
+      };
+    },
+    async modelInfer({ modelName, inputs, rawInputContents }) {
+      const ints = (name: string): Int32Array => {
+        const raw = rawInputContents[inputs.findIndex((input) => input.name === name)]!;
+        return new Int32Array(Uint8Array.from(raw).buffer);
+      };
+      const [a, b] = [ints("INPUT0"), ints("INPUT1")];
+      const { shape } = inputs[0]!;
+      return {
+        modelName,
+        modelVersion: "2",
+        outputs: ["OUTPUT0", "OUTPUT1"].map((name) => ({ name, datatype: "INT32", shape })),
+        rawOutputContents: [
+          new Uint8Array(a.map((value, index) => value + b[index]!).buffer),
+          new Uint8Array(a.map((value, index) => value - b[index]!).buffer),
+        ],
+      };
+    },
+    ...extra,
+  };
+  return createRestHandler({
+    backend: backend as InferenceBackend,
+    probes: { isStarted: () => true, isReady: () => true },
+    metrics: async () => ({ contentType: "text/plain", text: "" }),
+    maxBodyBytes: 1 << 20,
+    onInternalError: () => {},
+  });
+}
 
 async function call(
   handler: RestHandler,
@@ -341,4 +383,230 @@ test("probes follow readiness", async (t) => {
   for (const path of ["/health/ready", "/v2/health/ready", "/v2/models/m/ready", "/v1/models/m"])
     t.is((await call(state.handler, "GET", path)).status, 503, path);
   t.is((await call(state.handler, "GET", "/health/live")).status, 200);
+});
+
+test("the metadata of a model is answered with its shapes as numbers", async (t) => {
+  const { text } = await call(addSub(), "GET", "/v2/models/m/versions/2");
+  t.deepEqual(JSON.parse(text), {
+    name: "m",
+    versions: ["1", "2"],
+    platform: "p",
+    inputs: ["INPUT0", "INPUT1"].map((name) => ({ name, datatype: "INT32", shape: [-1, 2] })),
+    outputs: ["OUTPUT0", "OUTPUT1"].map((name) => ({ name, datatype: "INT32", shape: [-1, 2] })),
+  });
+});
+
+test("a model with two inputs is inferred from flat, nested and binary data at once", async (t) => {
+  const head = JSON.stringify({
+    inputs: [
+      {
+        name: "INPUT0",
+        datatype: "INT32",
+        shape: [2, 2],
+        data: [
+          [1, 2],
+          [3, 4],
+        ],
+      },
+      { name: "INPUT1", datatype: "INT32", shape: [2, 2], parameters: { binary_data_size: 16 } },
+    ],
+    outputs: [{ name: "OUTPUT0" }, { name: "OUTPUT1", parameters: { binary_data: true } }],
+  });
+  const body = Buffer.concat([
+    Buffer.from(head),
+    new Uint8Array(Int32Array.of(10, 20, 30, 40).buffer),
+  ]);
+  const { header, bytes } = await call(addSub(), "POST", "/v2/models/m/infer", body, {
+    "inference-header-content-length": `${head.length}`,
+  });
+  const length = Number(header.get("inference-header-content-length"));
+  t.is(header.get("content-type"), "application/octet-stream");
+  t.is(header.get("content-length"), `${bytes.byteLength}`);
+  t.deepEqual(JSON.parse(bytes.subarray(0, length).toString()).outputs[0].data, [11, 22, 33, 44]);
+  t.deepEqual(
+    [...new Int32Array(Uint8Array.from(bytes.subarray(length)).buffer)],
+    [-9, -18, -27, -36],
+  );
+});
+
+test("v1 rows and columns of a model with two outputs go back by their names", async (t) => {
+  const rows = '{"instances":[{"INPUT0":[1,2],"INPUT1":[1,1]},{"INPUT0":[3,4],"INPUT1":[0,9]}]}';
+  t.is(
+    (await call(addSub(), "POST", "/v1/models/m:predict", rows)).text,
+    '{"predictions":[{"OUTPUT0":[2,3],"OUTPUT1":[0,1]},{"OUTPUT0":[3,13],"OUTPUT1":[3,-5]}]}',
+  );
+  const columns = '{"inputs":{"INPUT0":[[1,2],[3,4]],"INPUT1":[[1,1],[0,9]]}}';
+  t.is(
+    (await call(addSub(), "POST", "/v1/models/m:predict", columns)).text,
+    '{"outputs":{"OUTPUT0":[[2,3],[3,13]],"OUTPUT1":[[0,1],[3,-5]]}}',
+  );
+});
+
+const oneOutput = (shape: readonly bigint[], values: Float32Array): RestHandler =>
+  addSub({
+    modelMetadata: async ({ name }) => ({
+      name,
+      inputs: [{ name: "x", datatype: "FP32", shape: [-1n] }],
+    }),
+    modelInfer: async () => ({
+      outputs: [{ name: "y", datatype: "FP32", shape: [...shape] }],
+      rawOutputContents: [new Uint8Array(values.buffer)],
+    }),
+  });
+
+test("v1 refuses rows for an output that is not made of as many, and gives it in columns", async (t) => {
+  for (const [shape, values, text] of [
+    [[], Float32Array.of(7), '{"outputs":7}'],
+    [[3n], Float32Array.of(1, 2, 3), '{"outputs":[1,2,3]}'],
+    [[2n, 0n, 3n], new Float32Array(), '{"outputs":[[],[]]}'],
+  ] as const) {
+    const handler = oneOutput(shape, values);
+    const path = "/v1/models/m:predict";
+    const rows = await call(handler, "POST", path, '{"instances":[1]}');
+    t.is(rows.status, 400);
+    t.regex(rows.text, /not a row for each of 1 instances; send \\"inputs\\"/);
+    t.is((await call(handler, "POST", path, '{"inputs":[1]}')).text, text);
+  }
+});
+
+for (const [name, body, message] of [
+  ["no rows", '{"instances":[]}', /"instances" has no rows/],
+  ["an input in some rows", '{"instances":[{"INPUT0":[1,2]},{"INPUT1":[1,2]}]}', /in 1 of 2 rows/],
+  ["a bare row for two inputs", '{"instances":[[1,2]]}', /row 0 of "instances" must be a JSON/],
+  ["a bare tensor for two inputs", '{"inputs":[[1,2]]}', /missing \["INPUT0", "INPUT1"\]/],
+  ["both forms", '{"instances":[1],"inputs":[1]}', /either "instances", a list of rows/],
+] as const) {
+  test(`v1 refuses ${name}`, async (t) => {
+    const { status, text } = await call(addSub(), "POST", "/v1/models/m:predict", body);
+    t.is(status, 400, text);
+    t.regex(JSON.parse(text).error, message);
+  });
+}
+
+test(":explain is 501 with the model's name", async (t) => {
+  const { status, text } = await call(addSub(), "POST", "/v1/models/a%20b:explain", "{}");
+  t.is(status, 501);
+  t.is(JSON.parse(text).reason, "RPC_UNSUPPORTED");
+  t.is(JSON.parse(text).metadata.model, "a b");
+});
+
+test("a caller that leaves while its body is read is told so, and no failure is logged", async (t) => {
+  const failures: unknown[] = [];
+  const handler = createRestHandler({
+    backend: {} as InferenceBackend,
+    probes: { isStarted: () => true, isReady: () => true },
+    metrics: async () => ({ contentType: "text/plain", text: "" }),
+    maxBodyBytes: 1000,
+    onInternalError: (error) => failures.push(error),
+  });
+  const response = await handler({
+    httpVersion: "1.1",
+    method: "POST",
+    url: `http://host${infer}`,
+    header: new Headers(),
+    body: (async function* () {
+      yield Buffer.from("{");
+      throw new PeerGoneError();
+    })(),
+    signal: new AbortController().signal,
+    contextValues: createContextValues(),
+  });
+  t.is(response?.status, 499);
+  t.deepEqual(failures, []);
+});
+
+test("what a backend throws once its caller has left is a cancelled call", async (t) => {
+  const abort = new AbortController();
+  const failures: unknown[] = [];
+  const handler = createRestHandler({
+    backend: {
+      modelInfer: async () => {
+        abort.abort(new PeerGoneError());
+        throw new Error("the connection is gone");
+      },
+    } as Partial<InferenceBackend> as InferenceBackend,
+    probes: { isStarted: () => true, isReady: () => true },
+    metrics: async () => ({ contentType: "text/plain", text: "" }),
+    maxBodyBytes: 1000,
+    onInternalError: (error) => failures.push(error),
+  });
+  const response = await handler({
+    httpVersion: "1.1",
+    method: "POST",
+    url: `http://host${infer}`,
+    header: new Headers(),
+    body: (async function* () {
+      yield Buffer.from("{}");
+    })(),
+    signal: abort.signal,
+    contextValues: createContextValues(),
+  });
+  t.is(response?.status, 499);
+  t.deepEqual(failures, []);
+});
+
+test("a long answer is compressed for a caller that takes gzip, and HEAD tells its length", async (t) => {
+  const data = Array.from({ length: 400 }, (_, index) => index);
+  const body = `{"inputs":[${["INPUT0", "INPUT1"].map((name) => JSON.stringify({ name, datatype: "INT32", shape: [200, 2], data })).join(",")}]}`;
+  const plain = await call(addSub(), "POST", infer, body);
+  const packed = await call(addSub(), "POST", infer, body, { "accept-encoding": "gzip" });
+  t.is(packed.header.get("content-encoding"), "gzip");
+  t.is(packed.header.get("content-length"), `${packed.bytes.byteLength}`);
+  t.true(packed.bytes.byteLength < plain.bytes.byteLength);
+  t.is(gunzipSync(packed.bytes).toString(), plain.text);
+  const head = await call(addSub(), "HEAD", "/v2/models/m");
+  const get = await call(addSub(), "GET", "/v2/models/m");
+  t.is(head.status, 200);
+  t.is(head.header.get("content-length"), get.header.get("content-length"));
+});
+
+test("a refused encoding is answered with those that are taken", async (t) => {
+  const { header } = await call(addSub(), "POST", infer, "{}", { "content-encoding": "zip" });
+  t.is(header.get("accept-encoding"), "gzip, deflate, br");
+});
+
+test("a configuration given as an object keeps its large integers, as protobuf's JSON has them", async (t) => {
+  const { handler, loads } = echo();
+  const body = '{"parameters":{"config":{"dims":[9007199254740993]},"file:1/a":3,"flag":true}}';
+  const { status, text } = await call(handler, "POST", "/v2/repository/models/m/load", body);
+  t.is(status, 200, text);
+  t.deepEqual(
+    Object.fromEntries(
+      Object.entries(loads[0]!.parameters).map(([key, { parameterChoice }]) => [
+        key,
+        parameterChoice.value,
+      ]),
+    ),
+    { config: '{"dims":["9007199254740993"]}', "file:1/a": 3n, flag: true },
+  );
+});
+
+test("an index is asked for with a boolean", async (t) => {
+  const path = "/v2/repository/index";
+  const asked: boolean[] = [];
+  const handler = addSub({
+    repositoryIndex: async ({ ready }) => {
+      asked.push(ready);
+      return { models: [{ name: "m", version: "1", state: "READY", reason: "" }] };
+    },
+  });
+  t.is((await call(handler, "POST", path, '{"ready":"yes"}')).status, 400);
+  t.is(
+    (await call(handler, "POST", path, '{"ready":true}')).text,
+    '[{"name":"m","version":"1","state":"READY","reason":""}]',
+  );
+  t.is((await call(handler, "POST", path)).status, 200);
+  t.deepEqual(asked, [true, false]);
+});
+
+test("statistics are numbers", async (t) => {
+  const handler = addSub({
+    modelStatistics: async ({ name, version }) => ({
+      modelStats: [{ name, version, inferenceCount: 5n }],
+    }),
+  });
+  const { text } = await call(handler, "GET", "/v2/models/m/versions/2/stats");
+  const [stats] = JSON.parse(text).model_stats;
+  t.is(stats.inference_count, 5);
+  t.is(stats.version, "2");
 });
