@@ -27,7 +27,7 @@ const kserve = findPython("kserve");
 (triton ? test : test.skip)(
   "tritonclient agrees with ONNX Runtime in Python on the example models",
   async (t) => {
-    const server = await startServer(t, [examples, fixtures].slice(0, 1));
+    const server = await startServer(t, [examples]);
     const { code, output } = await runTool(triton!, [
       path("python/example_models.py"),
       server.address,
