@@ -1,15 +1,13 @@
 import { readFile } from "node:fs/promises";
 import type { UniversalHandlerFn } from "@connectrpc/connect/protocol";
-import { Gauge, type Registry } from "prom-client";
+import { Counter, Gauge, type Registry } from "prom-client";
 import { messageOf } from "../errors/from-unknown.ts";
 import { TensorwireError } from "../errors/tensorwire-error.ts";
 import type { Log } from "../observability/log.ts";
 import { listenWire } from "../wire/listen.ts";
+import { wireRefusals } from "../wire/wire-refusals.ts";
 import type { WireServer, WireServerOptions } from "../wire/wire-server.ts";
 import type { ServeValues } from "./serve-values.ts";
-
-/** Bytes of the headers of a request. */
-const maxHeaderListBytes = 32 * 1024;
 
 /**
  * Listens where the settings say: on the port and the unix socket, and on the second port if there is
@@ -28,7 +26,6 @@ export async function listenAll(
     limits: {
       maxConnections: values["max-connections"],
       maxConcurrentStreams: values["max-concurrent-streams"],
-      maxHeaderListBytes,
       handshakeTimeoutMs: values["handshake-timeout"],
       idleTimeoutMs: values["idle-timeout"],
     },
@@ -51,7 +48,7 @@ export async function listenAll(
 
 /** Adds what the servers count to the metrics. */
 export function registerWireMetrics(registry: Registry, wires: readonly WireServer[]): void {
-  const gauge = (name: string, help: string, key: keyof WireServer["stats"]): void => {
+  const gauge = (name: string, help: string, key: "openConnections" | "openStreams"): void => {
     new Gauge({
       name,
       help,
@@ -63,11 +60,18 @@ export function registerWireMetrics(registry: Registry, wires: readonly WireServ
   };
   gauge("tensorwire_open_connections", "Connections that are open", "openConnections");
   gauge("tensorwire_open_requests", "HTTP requests and streams that are open", "openStreams");
-  gauge(
-    "tensorwire_refused_connections",
-    "Connections refused since the start, by --max-connections or while draining",
-    "refusedConnections",
-  );
+  new Counter({
+    name: "tensorwire_wire_refusals_total",
+    help: "What peers did beyond the limits or against the protocol, by reason (docs/wire.md)",
+    labelNames: ["reason"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const reason of wireRefusals) {
+        this.inc({ reason }, wires.reduce((sum, { stats }) => sum + stats.refusals[reason], 0));
+      }
+    },
+  });
 }
 
 /** URL under which this machine reaches a server. */

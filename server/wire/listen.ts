@@ -5,12 +5,6 @@ import {
   type IncomingMessage,
 } from "node:http";
 import {
-  constants,
-  createServer as createHttp2Server,
-  type Http2Server,
-  type Http2Session,
-} from "node:http2";
-import {
   type AddressInfo,
   createServer as createNetServer,
   type Server,
@@ -18,18 +12,22 @@ import {
 } from "node:net";
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import { answerHttp1 } from "./http1-adapter.ts";
-import { answerHttp2 } from "./http2-adapter.ts";
+import { Http2Connection } from "./http2/http2-connection.ts";
+import type { Http2Stream } from "./http2/http2-stream.ts";
+import type { RequestHead } from "./http2/message-head.ts";
+import { UniversalExchange } from "./http2/universal-exchange.ts";
 import { listenFailed } from "./listen-error.ts";
-import type { Peer } from "./peer.ts";
 import { peerOfSocket } from "./peer-of-socket.ts";
 import { RequestUrls } from "./request-url.ts";
 import { sniffSocket } from "./socket-sniffer.ts";
 import { removeDeadSocket } from "./unix-socket-file.ts";
-import type { WireServer, WireServerOptions } from "./wire-server.ts";
-
-/** Bytes that a peer may send on one stream, and on one connection, before it must wait. */
-const streamWindow = 4 * 1024 * 1024;
-const connectionWindow = 16 * 1024 * 1024;
+import { noRefusals, type WireRefusal } from "./wire-refusals.ts";
+import {
+  defaultWireLimits,
+  type WireLimits,
+  type WireServer,
+  type WireServerOptions,
+} from "./wire-server.ts";
 
 /** Small answers go out at once; a peer that vanished without a word is found by TCP's probes. */
 const socketOptions = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 } as const;
@@ -51,44 +49,39 @@ export async function listenWire(options: WireServerOptions): Promise<WireServer
   return host;
 }
 
-interface SessionState {
-  readonly peer: Peer;
-  readonly scheme: "http" | "https";
-  openStreams: number;
-}
-
 class WireHost implements WireServer {
   tcpAddress?: { readonly host: string; readonly port: number };
   unixPath?: string;
   readonly #options: WireServerOptions;
+  readonly #limits: WireLimits;
   readonly #http1: Http1Server;
-  readonly #http2: Http2Server;
   readonly #listeners: Server[] = [];
   readonly #sockets = new Set<Socket>();
-  readonly #sessions = new Map<Http2Session, SessionState>();
+  readonly #connections = new Set<Http2Connection>();
   /** Connections without a request: those that are silent yet, and idle ones of HTTP/1.1. */
   readonly #quiet = new Set<Socket>();
   readonly #urls = new RequestUrls();
   #openStreams = 0;
-  #refusedConnections = 0;
+  readonly #refusals = noRefusals();
   #draining = false;
 
   constructor(options: WireServerOptions) {
     this.#options = options;
+    this.#limits = { ...defaultWireLimits, ...options.limits };
     this.#http1 = this.#createHttp1();
-    this.#http2 = this.#createHttp2();
   }
 
   get stats(): WireServer["stats"] {
     return {
       openConnections: this.#sockets.size,
       openStreams: this.#openStreams,
-      refusedConnections: this.#refusedConnections,
+      refusals: this.#refusals,
     };
   }
 
   async listenTcp({ host, port }: { readonly host: string; readonly port: number }): Promise<void> {
-    const { tls, limits, onError } = this.#options;
+    const { tls, onError } = this.#options;
+    const limits = this.#limits;
     let server: Server;
     if (tls) {
       server = createTlsServer({
@@ -139,7 +132,7 @@ class WireHost implements WireServer {
   async drain(): Promise<void> {
     this.#draining = true;
     const closed = this.#close();
-    for (const session of this.#sessions.keys()) session.close();
+    for (const connection of this.#connections) connection.drain();
     for (const socket of this.#quiet) socket.destroy();
     await closed;
   }
@@ -149,7 +142,6 @@ class WireHost implements WireServer {
     const closed = this.#close();
     // A connection that is gone is UNAVAILABLE to gRPC callers; a reset stream would be INTERNAL.
     for (const socket of this.#sockets) socket.destroy();
-    for (const session of this.#sessions.keys()) session.destroy();
     await closed;
   }
 
@@ -183,8 +175,8 @@ class WireHost implements WireServer {
 
   /** Counts a connection; false if it was one too many and is closed. */
   #admit(socket: Socket): boolean {
-    if (this.#sockets.size >= this.#options.limits.maxConnections || this.#draining) {
-      this.#refusedConnections++;
+    if (this.#sockets.size >= this.#limits.maxConnections || this.#draining) {
+      this.#refusals.connections++;
       socket.destroy();
       return false;
     }
@@ -197,9 +189,12 @@ class WireHost implements WireServer {
   #accept(socket: Socket): void {
     if (!this.#admit(socket)) return;
     this.#beQuiet(socket);
-    sniffSocket(socket, this.#options.limits.handshakeTimeoutMs, (protocol) => {
-      this.#serve(socket, protocol);
-    });
+    sniffSocket(
+      socket,
+      this.#limits.handshakeTimeoutMs,
+      (protocol) => this.#serve(socket, protocol),
+      () => this.#refusals["handshake-timeout"]++,
+    );
   }
 
   #beQuiet(socket: Socket): void {
@@ -210,14 +205,15 @@ class WireHost implements WireServer {
   #serve(socket: Socket, protocol: "http1" | "http2"): void {
     if (protocol === "http2") {
       this.#quiet.delete(socket);
-      this.#http2.emit("connection", socket);
+      this.#serveHttp2(socket);
     } else {
       this.#http1.emit("connection", socket);
     }
   }
 
   #createHttp1(): Http1Server {
-    const { limits, handler, onError } = this.#options;
+    const { handler, onError } = this.#options;
+    const limits = this.#limits;
     const server = createHttp1Server({
       maxHeaderSize: limits.maxHeaderListBytes,
       headersTimeout: limits.handshakeTimeoutMs,
@@ -256,83 +252,44 @@ class WireHost implements WireServer {
     });
     server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
       onError(error, "http1");
-      if (socket.writable) socket.end(clientErrorAnswer(error.code));
+      // What does not even begin as HTTP gets no answer in a protocol that it does not speak.
+      const speaksHttp = error.code !== "HPE_INVALID_METHOD";
+      if (socket.writable && speaksHttp) socket.end(clientErrorAnswer(error.code));
       else socket.destroy();
     });
     return server;
   }
 
-  #createHttp2(): Http2Server {
-    const { limits, handler, onError } = this.#options;
-    const server = createHttp2Server({
-      settings: {
-        initialWindowSize: streamWindow,
-        maxConcurrentStreams: limits.maxConcurrentStreams,
-        maxHeaderListSize: limits.maxHeaderListBytes,
-        enablePush: false,
+  #serveHttp2(socket: Socket): void {
+    const { handler, onError } = this.#options;
+    const peer = peerOfSocket(socket);
+    const scheme = "encrypted" in socket ? "https" : "http";
+    const connection = new Http2Connection(socket, true, this.#limits, {
+      onRequest: (stream: Http2Stream, head: RequestHead, endStream: boolean) => {
+        const url = this.#urls.of(scheme, head.authority, head.path);
+        const exchange = new UniversalExchange(stream, endStream, (error) =>
+          onError(error, "http2"),
+        );
+        stream.receiver = exchange;
+        void exchange.answer(head, url, peer, handler);
       },
-      // In MB. A peer's unread bodies take at most a connection window; the rest is for answers.
-      maxSessionMemory: 256,
+      onStreams: (_, change) => {
+        this.#openStreams += change;
+      },
+      onRefusal: (refusal: WireRefusal, message: string) => {
+        this.#refusals[refusal]++;
+        onError(new Error(message), "http2");
+      },
+      onClose: (closed) => this.#connections.delete(closed),
     });
-    server.on("session", (session) => {
-      const state: SessionState = {
-        peer: peerOfSocket(session.socket as Socket),
-        scheme: session.encrypted ? "https" : "http",
-        openStreams: 0,
-      };
-      this.#sessions.set(session, state);
-      // Peers begin with a preface and settings, and acknowledge ours (RFC 9113, sections 3.4, 6.5.3).
-      const silent = setTimeout(() => session.destroy(), limits.handshakeTimeoutMs);
-      session.once("localSettings", () => clearTimeout(silent));
-      session.setLocalWindowSize(connectionWindow);
-      session.setTimeout(limits.idleTimeoutMs, () => {
-        if (state.openStreams === 0) session.close();
-      });
-      session.once("close", () => {
-        clearTimeout(silent);
-        this.#sessions.delete(session);
-      });
-      session.on("error", (error) => onError(error, "http2"));
-      if (this.#draining) session.close();
-    });
-    server.on("stream", (stream, headers, flags, rawHeaders) => {
-      const state = stream.session && this.#sessions.get(stream.session);
-      if (!state) {
-        stream.close(constants.NGHTTP2_REFUSED_STREAM);
-        return;
-      }
-      this.#openStreams++;
-      state.openStreams++;
-      stream.once("close", () => {
-        this.#openStreams--;
-        state.openStreams--;
-      });
-      // nghttp2 holds peers to the limit once they have acknowledged it.
-      if (headerListBytes(rawHeaders) > limits.maxHeaderListBytes) {
-        stream.on("error", onSocketError);
-        stream.respond({ ":status": 431 }, { endStream: true });
-        return;
-      }
-      const authority = headers[":authority"] ?? headers.host;
-      const url = this.#urls.of(state.scheme, authority, headers[":path"] ?? "/");
-      const endStream = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
-      void answerHttp2(stream, headers, endStream, state.peer, url, handler, (error) =>
-        onError(error, "http2"),
-      );
-    });
-    return server;
+    this.#connections.add(connection);
+    if (this.#draining) connection.drain();
+    socket.resume();
   }
 }
 
 function onSocketError(): void {
   // What is to be done about a broken socket is done on its 'close'.
-}
-
-/** Size of a header list as its limit counts it (RFC 9113, section 6.5.2). */
-function headerListBytes(rawHeaders: readonly string[]): number {
-  let bytes = rawHeaders.length * 16;
-  for (const part of rawHeaders) bytes += part.length;
-  return bytes;
 }
 
 function clientErrorAnswer(code: string | undefined): string {

@@ -23,14 +23,19 @@ export function sniff(bytes: Uint8Array): Sniffed {
  *
  * @param timeoutMs - a socket that stays silent for as long is destroyed
  * @param decided - called once, unless the socket closes first
+ * @param timedOut - called before a silent socket is destroyed
  */
 export function sniffSocket(
   socket: Socket,
   timeoutMs: number,
   decided: (protocol: "http1" | "http2") => void,
+  timedOut?: () => void,
 ): void {
   let seen: Buffer = Buffer.alloc(0);
-  const timer = setTimeout(() => socket.destroy(), timeoutMs);
+  const timer = setTimeout(() => {
+    timedOut?.();
+    socket.destroy();
+  }, timeoutMs);
   const stop = (): void => {
     clearTimeout(timer);
     socket.off("readable", onReadable);

@@ -1,4 +1,5 @@
 import type { UniversalHandlerFn } from "@connectrpc/connect/protocol";
+import type { RefusalCounts } from "./wire-refusals.ts";
 
 /** Where to listen: a TCP port (0 takes a free one), a unix socket, or both. */
 export interface WireServerOptions {
@@ -6,7 +7,8 @@ export interface WireServerOptions {
   readonly unix?: { readonly path: string };
   /** PEM contents; with it the TCP port speaks TLS only (ALPN h2 and http/1.1). */
   readonly tls?: { readonly cert: Buffer; readonly key: Buffer; readonly clientCa?: Buffer };
-  readonly limits: WireLimits;
+  /** Default {@link defaultWireLimits}. */
+  readonly limits?: Partial<WireLimits>;
   /** Called for every request of every protocol; its rejection is answered as status 500. */
   readonly handler: UniversalHandlerFn;
   /** Called for failures that no handler sees: protocol errors, failed TLS handshakes. */
@@ -21,11 +23,38 @@ export interface WireLimits {
   readonly maxConcurrentStreams: number;
   /** Bytes of a header list. Default 32 KiB. */
   readonly maxHeaderListBytes: number;
-  /** Time for the first bytes, the TLS handshake and the headers of a request, in ms. Default 10 000. */
+  /**
+   * Time for the first bytes, the TLS handshake, the acknowledgement of our settings, and for a header
+   * block that was begun, in ms. Default 10 000.
+   */
   readonly handshakeTimeoutMs: number;
   /** Time a connection may idle without a stream, in ms. Default 300 000. */
   readonly idleTimeoutMs: number;
+  /**
+   * Time for which an answer may wait for a peer that takes nothing of it, or the message of a unary
+   * call for its next byte, in ms. HTTP/2 only. Default 60 000.
+   */
+  readonly stallTimeoutMs: number;
+  /** Silence after which an HTTP/2 peer is asked by PING whether it is there, in ms. Default 60 000. */
+  readonly keepAliveIntervalMs: number;
+  /** Time for the answer to that PING, in ms. Default 20 000. */
+  readonly keepAliveTimeoutMs: number;
+  /** Bytes of unary messages that one HTTP/2 connection may have under way. Default 256 MiB. */
+  readonly maxConnectionBytes: number;
 }
+
+/** What holds where nothing else is said. */
+export const defaultWireLimits: WireLimits = {
+  maxConnections: 4096,
+  maxConcurrentStreams: 1024,
+  maxHeaderListBytes: 32 * 1024,
+  handshakeTimeoutMs: 10_000,
+  idleTimeoutMs: 300_000,
+  stallTimeoutMs: 60_000,
+  keepAliveIntervalMs: 60_000,
+  keepAliveTimeoutMs: 20_000,
+  maxConnectionBytes: 256 * 1024 * 1024,
+};
 
 /** A listening server. One port takes HTTP/2 by prior knowledge or ALPN, and HTTP/1.1. */
 export interface WireServer {
@@ -36,7 +65,7 @@ export interface WireServer {
   readonly stats: {
     readonly openConnections: number;
     readonly openStreams: number;
-    readonly refusedConnections: number;
+    readonly refusals: Readonly<RefusalCounts>;
   };
   /**
    * Stops listening, tells HTTP/2 peers by GOAWAY and HTTP/1.1 peers by `Connection: close`, and

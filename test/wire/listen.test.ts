@@ -1,7 +1,6 @@
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { request as request1 } from "node:http";
-import { constants } from "node:http2";
 import { request as httpsRequest } from "node:https";
 import { connect as connectTls } from "node:tls";
 import test from "ava";
@@ -103,7 +102,8 @@ test("connections above the limit are closed, and counted", async (t) => {
   await request2(second, { ":path": "/" });
   const third = await openSocket(t, port);
   t.is(await readAll(third), "");
-  t.deepEqual(wire.stats, { openConnections: 2, openStreams: 0, refusedConnections: 1 });
+  t.like(wire.stats, { openConnections: 2, openStreams: 0 });
+  t.is(wire.stats.refusals.connections, 1);
   t.is((await request2(session, { ":path": "/" })).body.toString(), "ok");
 });
 
@@ -198,9 +198,7 @@ test("headers above the limit are refused", async (t) => {
   const session = openHttp2(t, port);
   // Before the client has heard of the limit, and after.
   t.is((await request2(session, { ":path": "/", x: "y".repeat(40_000) })).status, 431);
-  const answer = await request2(session, { ":path": "/", x: "y".repeat(40_000) });
-  t.is(answer.status, undefined);
-  t.is(answer.rstCode, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  t.is((await request2(session, { ":path": "/", x: "y".repeat(40_000) })).status, 431);
   t.is((await request2(session, { ":path": "/" })).body.toString(), "ok");
   t.is(wire.stats.openStreams, 0);
 });
@@ -306,7 +304,7 @@ test("draining lets calls end, tells peers, and takes no new connection", async 
   t.is((await slow2).body.toString(), "ok");
   t.regex(await busy1Received, /^HTTP\/1.1 200 /);
   await end;
-  t.deepEqual(wire.stats, { openConnections: 0, openStreams: 0, refusedConnections: 0 });
+  t.like(wire.stats, { openConnections: 0, openStreams: 0 });
 });
 
 test("destroying ends everything at once", async (t) => {

@@ -15,10 +15,16 @@ import type {
 } from "@connectrpc/connect/protocol";
 import type { ExecutionContext } from "ava";
 import { listenWire } from "../../server/wire/listen.ts";
-import type { WireLimits, WireServer, WireServerOptions } from "../../server/wire/wire-server.ts";
+import {
+  defaultWireLimits,
+  type WireLimits,
+  type WireServer,
+  type WireServerOptions,
+} from "../../server/wire/wire-server.ts";
 
 /** Limits that no test reaches by chance. */
 export const wideLimits: WireLimits = {
+  ...defaultWireLimits,
   maxConnections: 100,
   maxConcurrentStreams: 100,
   maxHeaderListBytes: 32 * 1024,
