@@ -6,11 +6,12 @@ import { messageOf } from "../errors/from-unknown.ts";
 import { TensorwireError } from "../errors/tensorwire-error.ts";
 import type { Log } from "../observability/log.ts";
 import type { Predictor } from "../predictor/predictor.ts";
-import { createCallMetrics } from "../rpc/call-metrics.ts";
+import { CallMetrics } from "../rpc/call-metrics.ts";
 import { createConnectHost, pathOf } from "../rpc/connect-host.ts";
 import { withCors } from "../rpc/cors.ts";
 import type { DrainGate } from "../rpc/drain-gate.ts";
 import { createDrainInterceptor } from "../rpc/drain-streams.ts";
+import { createFastInference } from "../rpc/fast-inference.ts";
 import type { HealthRegistry } from "../rpc/health-registry.ts";
 import { registerHealthService } from "../rpc/health-service.ts";
 import type { InferenceBackend } from "../rpc/inference-backend.ts";
@@ -20,6 +21,7 @@ import type { RestOptions } from "../rpc/rest/rest-call.ts";
 import { errorResponse } from "../rpc/rest/rest-error.ts";
 import { createRestHandler } from "../rpc/rest/rest-handler.ts";
 import { createStaticFiles, type StaticFiles } from "../rpc/static-files.ts";
+import type { FastUnaryMethods } from "../wire/grpc/fast-unary.ts";
 import type { ServeValues } from "./serve-values.ts";
 
 /** Parts that the handler of `tensorwire serve` is made of. */
@@ -32,6 +34,14 @@ export interface ServeParts {
   readonly log: Log;
 }
 
+/** What answers the requests of `tensorwire serve`. */
+export interface ServeHandlers {
+  /** Takes every request. */
+  readonly handler: UniversalHandlerFn;
+  /** Takes the unary calls of gRPC before it. */
+  readonly fast: FastUnaryMethods;
+}
+
 /**
  * Makes what answers every request of `tensorwire serve`: RPCs, REST, then files.
  *
@@ -40,7 +50,7 @@ export interface ServeParts {
 export async function createServeHandler(
   values: ServeValues,
   parts: ServeParts,
-): Promise<UniversalHandlerFn> {
+): Promise<ServeHandlers> {
   const { predictor, health, gate, registry, probes, log } = parts;
   const onInternalError = (error: TensorwireError, where: string): void => {
     log.error({ err: error.cause, where }, "a call failed for a reason that is ours");
@@ -50,6 +60,7 @@ export async function createServeHandler(
     ...predictor.backend,
     serverReady: async () => ({ ready: probes.isReady() }),
   };
+  const metrics = new CallMetrics(registry);
   const rest = createRestHandler({
     backend,
     probes,
@@ -66,7 +77,7 @@ export async function createServeHandler(
     },
     maxMessageBytes: values["max-message-size"],
     maxTimeoutMs: values["max-timeout"],
-    interceptors: [createCallMetrics(registry), createDrainInterceptor(gate.closed)],
+    interceptors: [metrics.interceptor(), createDrainInterceptor(gate.closed)],
     onInternalError,
     async fallback(request) {
       const response = (await rest(request)) ?? (await files?.(request));
@@ -81,7 +92,17 @@ export async function createServeHandler(
       );
     },
   });
-  return withCors(values["cors-origins"], gate.wrap(handler));
+  return {
+    handler: withCors(values["cors-origins"], gate.wrap(handler)),
+    fast: createFastInference({
+      backend,
+      gate,
+      metrics,
+      maxMessageBytes: values["max-message-size"],
+      maxTimeoutMs: values["max-timeout"],
+      onInternalError,
+    }),
+  };
 }
 
 async function openStaticFiles(folder: string | undefined): Promise<StaticFiles | undefined> {

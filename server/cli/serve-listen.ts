@@ -1,5 +1,4 @@
 import { readFile } from "node:fs/promises";
-import type { UniversalHandlerFn } from "@connectrpc/connect/protocol";
 import { Counter, Gauge, type Registry } from "prom-client";
 import { messageOf } from "../errors/from-unknown.ts";
 import { TensorwireError } from "../errors/tensorwire-error.ts";
@@ -7,6 +6,7 @@ import type { Log } from "../observability/log.ts";
 import { listenWire } from "../wire/listen.ts";
 import { wireRefusals } from "../wire/wire-refusals.ts";
 import type { WireServer, WireServerOptions } from "../wire/wire-server.ts";
+import type { ServeHandlers } from "./serve-handler.ts";
 import type { ServeValues } from "./serve-values.ts";
 
 /**
@@ -17,7 +17,7 @@ import type { ServeValues } from "./serve-values.ts";
  */
 export async function listenAll(
   values: ServeValues,
-  handler: UniversalHandlerFn,
+  handlers: ServeHandlers,
   log: Log,
 ): Promise<readonly [WireServer, ...WireServer[]]> {
   const { host, port, "grpc-port": grpcPort, unix } = values;
@@ -29,7 +29,7 @@ export async function listenAll(
       handshakeTimeoutMs: values["handshake-timeout"],
       idleTimeoutMs: values["idle-timeout"],
     },
-    handler,
+    ...handlers,
     onError: (error, where) => log.debug({ where, why: error.message }, "a connection failed"),
   } satisfies WireServerOptions;
   const first = await listenWire({
@@ -68,7 +68,10 @@ export function registerWireMetrics(registry: Registry, wires: readonly WireServ
     collect() {
       this.reset();
       for (const reason of wireRefusals) {
-        this.inc({ reason }, wires.reduce((sum, { stats }) => sum + stats.refusals[reason], 0));
+        this.inc(
+          { reason },
+          wires.reduce((sum, { stats }) => sum + stats.refusals[reason], 0),
+        );
       }
     },
   });

@@ -113,7 +113,7 @@ async function serve(argv: readonly string[], program: Program): Promise<number>
   });
   updateHealth();
 
-  const handler = await createServeHandler(values, {
+  const handlers = await createServeHandler(values, {
     predictor,
     health,
     gate,
@@ -122,7 +122,7 @@ async function serve(argv: readonly string[], program: Program): Promise<number>
     log,
   });
   // Listening comes first, so that liveness and start-up probes are answered while models load.
-  const wires = await listenAll(values, handler, log);
+  const wires = await listenAll(values, handlers, log);
   registerWireMetrics(registry, wires);
 
   lifecycle.onDrain({

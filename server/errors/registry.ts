@@ -47,6 +47,7 @@ export const registry = {
   CONTROL_NOT_LOCAL: { code: Code.PermissionDenied, http: 403 },
   // The server
   QUEUE_FULL: { code: Code.Unavailable, http: 503 },
+  CONNECTION_MEMORY_FULL: { code: Code.ResourceExhausted, http: 429 },
   SERVER_DRAINING: { code: Code.Unavailable, http: 503 },
   WORKER_LOST: { code: Code.Unavailable, http: 503 },
   METHOD_UNKNOWN: { code: Code.Unimplemented, http: 501 },

@@ -8,3 +8,12 @@ export function serverDraining(): TensorwireError {
     { retryAfterMs: "0" },
   );
 }
+
+/** A request message for which its connection has no room beside those that are under way. */
+export function connectionMemoryFull(bytes: number, limit: number): TensorwireError {
+  return new TensorwireError(
+    "CONNECTION_MEMORY_FULL",
+    `a message of ${bytes} bytes has no room beside those that this connection has under way, ${limit} bytes in all; send fewer at once, or use more connections`,
+    { givenBytes: `${bytes}`, limitBytes: `${limit}` },
+  );
+}

@@ -1,6 +1,6 @@
-import { Code, ConnectError } from "@connectrpc/connect";
 import { callAborted, queueFull } from "../errors/model-errors.ts";
 import type { TensorwireError } from "../errors/tensorwire-error.ts";
+import type { CallAbort } from "../rpc/call-context.ts";
 
 interface Waiting {
   readonly start: () => void;
@@ -46,33 +46,29 @@ export class CallQueue {
   /**
    * Runs a task when a slot is free.
    *
-   * @param task - its result is dropped if the signal aborts while it runs; the slot stays taken
+   * @param task - its result is dropped if the call is aborted while it runs; the slot stays taken
    * until it ends
    * @throws TensorwireError `QUEUE_FULL`, `DEADLINE_EXCEEDED`, `CALL_CANCELLED`, or what the task threw
    */
-  run<T>(signal: AbortSignal, task: () => Promise<T>): Promise<T> {
-    if (signal.aborted)
-      return Promise.reject(abortError(signal, "before the call reached the model"));
+  run<T>(call: CallAbort, task: () => Promise<T>): Promise<T> {
+    if (call.aborted) return Promise.reject(abortError(call, "before the call reached the model"));
     return new Promise<T>((resolve, reject) => {
       let waiting: Waiting | undefined;
-      const onAbort = (): void => {
-        if (waiting) this.#remove(waiting);
-        reject(
-          abortError(
-            signal,
-            waiting ? "while the call waited for the model" : "while the model ran",
-          ),
-        );
-      };
       const start = (): void => {
         waiting = undefined;
         this.#running++;
-        task()
-          .then(resolve, reject)
-          .finally(() => {
-            signal.removeEventListener("abort", onAbort);
+        task().then(
+          (value) => {
+            call.onAbort(undefined);
             this.#release();
-          });
+            resolve(value);
+          },
+          (error: unknown) => {
+            call.onAbort(undefined);
+            this.#release();
+            reject(error);
+          },
+        );
       };
       if (this.#running < this.#slots) start();
       else if (this.#waiting < this.#limit) waiting = this.#append(start);
@@ -80,7 +76,12 @@ export class CallQueue {
         reject(queueFull(this.#model, this.#limit));
         return;
       }
-      signal.addEventListener("abort", onAbort, { once: true });
+      call.onAbort(() => {
+        const inQueue = waiting !== undefined;
+        if (waiting) this.#remove(waiting);
+        const where = inQueue ? "while the call waited for the model" : "while the model ran";
+        reject(abortError(call, where));
+      });
     });
   }
 
@@ -127,11 +128,7 @@ export class CallQueue {
   }
 }
 
-/** The error for a call whose signal aborted: Connect's reason tells a deadline from a cancel. */
-export function abortError(signal: AbortSignal, where: string): TensorwireError {
-  const { reason } = signal;
-  const deadline =
-    (reason instanceof ConnectError && reason.code === Code.DeadlineExceeded) ||
-    (reason instanceof DOMException && reason.name === "TimeoutError");
-  return callAborted(deadline ? "deadline" : "cancelled", where);
+/** The error for a call that nobody waits for. */
+export function abortError(call: CallAbort, where: string): TensorwireError {
+  return callAborted(call.aborted ?? "cancelled", where);
 }

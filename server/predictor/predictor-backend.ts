@@ -11,6 +11,7 @@ import { modelNameInvalid } from "../errors/model-errors.ts";
 import { parameterInvalid } from "../errors/request-errors.ts";
 import { TensorwireError } from "../errors/tensorwire-error.ts";
 import type { Log } from "../observability/log.ts";
+import type { CallAbort } from "../rpc/call-context.ts";
 import type { InferenceBackend } from "../rpc/inference-backend.ts";
 import { abortError } from "./call-queue.ts";
 import { type ControlPolicy, checkControl } from "./control-policy.ts";
@@ -78,13 +79,13 @@ export function createPredictorBackend(options: PredictorBackendOptions): Infere
     async modelConfig({ name, version }) {
       return { config: repository.resolve(name, version).config };
     },
-    modelInfer(request, { signal }) {
-      return repository.resolve(request.modelName, request.modelVersion).infer(request, signal);
+    modelInfer(request, context) {
+      return repository.resolve(request.modelName, request.modelVersion).infer(request, context);
     },
-    async *modelStreamInfer(requests, { signal }) {
+    async *modelStreamInfer(requests, context) {
       for await (const request of requests) {
-        if (signal.aborted) throw abortError(signal, "during the stream");
-        yield await streamAnswer(repository, request, signal);
+        if (context.aborted) throw abortError(context, "during the stream");
+        yield await streamAnswer(repository, request, context);
       }
     },
     async modelStatistics({ name, version }) {
@@ -153,7 +154,7 @@ export function createPredictorBackend(options: PredictorBackendOptions): Infere
 async function streamAnswer(
   repository: Repository,
   request: Parameters<ServedModel["infer"]>[0],
-  signal: AbortSignal,
+  call: CallAbort,
 ): Promise<{
   errorMessage?: string;
   inferResponse: MessageInitShape<typeof ModelInferResponseSchema>;
@@ -161,7 +162,7 @@ async function streamAnswer(
   try {
     const inferResponse = await repository
       .resolve(request.modelName, request.modelVersion)
-      .infer(request, signal);
+      .infer(request, call);
     return { inferResponse };
   } catch (thrown) {
     const error = fromUnknown(thrown);

@@ -1,4 +1,5 @@
-import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+import { Counter, Gauge, type Registry } from "prom-client";
+import { BoundHistogram, type HistogramCell } from "../observability/bound-metrics.ts";
 import type { Repository } from "./repository/repository.ts";
 import type { CallObserver, ServedModel } from "./served-model.ts";
 
@@ -56,7 +57,6 @@ export function createInferenceHistograms(registry: Registry): CallObserver {
     registry,
     "tensorwire_inference_request_duration_seconds",
     "Time of inference requests from decoded message to encoded answer",
-    "outcome",
   );
   const queue = histogram(
     registry,
@@ -68,12 +68,32 @@ export function createInferenceHistograms(registry: Registry): CallObserver {
     "tensorwire_inference_compute_duration_seconds",
     "Time of successful inference requests in the model",
   );
-  return ({ name: model, version }, outcome, totalNs, queueNs, inferNs) => {
-    request.observe({ model, version, outcome }, totalNs / 1e9);
+  const cells = new WeakMap<ServedModel, ModelCells>();
+  return (served, outcome, totalNs, queueNs, inferNs) => {
+    let cell = cells.get(served);
+    if (!cell) {
+      const of = { model: served.name, version: served.version };
+      cell = {
+        success: request.bind({ ...of, outcome: "success" }),
+        fail: request.bind({ ...of, outcome: "fail" }),
+        queue: queue.bind(of),
+        infer: infer.bind(of),
+      };
+      cells.set(served, cell);
+    }
+    cell[outcome].observe(totalNs / 1e9);
     if (outcome === "fail") return;
-    queue.observe({ model, version }, queueNs / 1e9);
-    infer.observe({ model, version }, inferNs / 1e9);
+    cell.queue.observe(queueNs / 1e9);
+    cell.infer.observe(inferNs / 1e9);
   };
+}
+
+/** Histograms of one model version. */
+interface ModelCells {
+  readonly success: HistogramCell;
+  readonly fail: HistogramCell;
+  readonly queue: HistogramCell;
+  readonly infer: HistogramCell;
 }
 
 /** Registers the counters and gauges of the models and of the engine that are loaded when metrics are read. */
@@ -171,14 +191,8 @@ function gauge(
   });
 }
 
-function histogram(registry: Registry, name: string, help: string, ...more: string[]): Histogram {
-  return new Histogram({
-    name,
-    help,
-    labelNames: [...labels, ...more],
-    buckets,
-    registers: [registry],
-  });
+function histogram(registry: Registry, name: string, help: string): BoundHistogram {
+  return new BoundHistogram({ name, help, buckets, registry });
 }
 
 function us(ns: number): number {

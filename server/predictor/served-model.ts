@@ -5,6 +5,7 @@ import type {
 } from "../../gen/inference/grpc_service_pb.ts";
 import type { ModelConfig } from "../../gen/inference/model_config_pb.ts";
 import { fromUnknown } from "../errors/from-unknown.ts";
+import type { CallAbort } from "../rpc/call-context.ts";
 import { CallQueue } from "./call-queue.ts";
 import { classify } from "./classification.ts";
 import { decodeRequest } from "./decode-request.ts";
@@ -70,14 +71,14 @@ export class ServedModel {
    */
   async infer(
     request: ModelInferRequest,
-    signal: AbortSignal,
+    call: CallAbort,
   ): Promise<MessageInitShape<typeof ModelInferResponseSchema>> {
     const arrived = performance.now();
     try {
       const decoded = decodeRequest(this.name, this.signature, request);
       const queued = performance.now();
       let started = queued;
-      const result = await this.queue.run(signal, () => {
+      const result = await this.queue.run(call, () => {
         started = performance.now();
         return this.engine.run(
           decoded.inputs,

@@ -1,5 +1,12 @@
+import type { DescMethod } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
-import { Counter, Histogram, type Registry } from "prom-client";
+import type { Registry } from "prom-client";
+import {
+  BoundCounter,
+  BoundHistogram,
+  type CounterCell,
+  type HistogramCell,
+} from "../observability/bound-metrics.ts";
 
 const types = {
   unary: "unary",
@@ -8,61 +15,117 @@ const types = {
   bidi_streaming: "bidi_stream",
 } as const;
 
+/** Seconds. */
+const buckets = [
+  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
+];
+
+/** Counts of one method. */
+export class MethodMetrics {
+  readonly #started: CounterCell;
+  readonly #handled: BoundCounter;
+  #ok: CounterCell | undefined;
+  readonly #seconds: HistogramCell;
+  readonly #labels: Readonly<Record<string, string>>;
+
+  constructor(
+    labels: Readonly<Record<string, string>>,
+    started: BoundCounter,
+    handled: BoundCounter,
+    seconds: BoundHistogram,
+  ) {
+    this.#labels = labels;
+    this.#handled = handled;
+    this.#started = started.bind(labels);
+    this.#seconds = seconds.bind(labels);
+  }
+
+  /** @returns the time at which the call began, for {@link succeeded} or {@link failed} */
+  begun(): number {
+    this.#started.inc();
+    return performance.now();
+  }
+
+  succeeded(begun: number): void {
+    this.#ok ??= this.#handled.bind({ ...this.#labels, grpc_code: "OK" });
+    this.#ok.inc();
+    this.#seconds.observe((performance.now() - begun) / 1000);
+  }
+
+  /** @param code - name of the status, as gRPC servers of other languages count it: `NotFound` */
+  failed(begun: number, code: string): void {
+    this.#handled.bind({ ...this.#labels, grpc_code: code }).inc();
+    this.#seconds.observe((performance.now() - begun) / 1000);
+  }
+}
+
 /**
  * Counts calls under the names that gRPC servers of all languages use (go-grpc-middleware's
- * `grpc_server_*`), whichever of the three protocols they came in. Goes outside of the interceptor
- * that converts errors.
+ * `grpc_server_*`), whichever of the three protocols they came in.
  */
-export function createCallMetrics(registry: Registry): Interceptor {
-  const labelNames = ["grpc_type", "grpc_service", "grpc_method"];
-  const started = new Counter({
-    name: "grpc_server_started_total",
-    help: "Calls begun",
-    labelNames,
-    registers: [registry],
-  });
-  const handled = new Counter({
-    name: "grpc_server_handled_total",
-    help: "Calls ended, by status code",
-    labelNames: [...labelNames, "grpc_code"],
-    registers: [registry],
-  });
-  const seconds = new Histogram({
-    name: "grpc_server_handling_seconds",
-    help: "Time of calls",
-    labelNames,
-    buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
-    registers: [registry],
-  });
-  return (next) => async (request) => {
-    const labels = {
-      grpc_type: types[request.method.methodKind],
-      grpc_service: request.service.typeName,
-      grpc_method: request.method.name,
-    };
-    started.inc(labels);
-    const begun = performance.now();
-    const end = (code: string): void => {
-      handled.inc({ ...labels, grpc_code: code });
-      seconds.observe(labels, (performance.now() - begun) / 1000);
-    };
-    try {
-      const response = await next(request);
-      if (!response.stream) {
-        end("OK");
-        return response;
-      }
-      return { ...response, message: counted(response.message, end) };
-    } catch (error) {
-      end(codeName(error));
-      throw error;
+export class CallMetrics {
+  readonly #started: BoundCounter;
+  readonly #handled: BoundCounter;
+  readonly #seconds: BoundHistogram;
+  readonly #methods = new Map<DescMethod, MethodMetrics>();
+
+  constructor(registry: Registry) {
+    this.#started = new BoundCounter({
+      name: "grpc_server_started_total",
+      help: "Calls begun",
+      registry,
+    });
+    this.#handled = new BoundCounter({
+      name: "grpc_server_handled_total",
+      help: "Calls ended, by status code",
+      registry,
+    });
+    this.#seconds = new BoundHistogram({
+      name: "grpc_server_handling_seconds",
+      help: "Time of calls",
+      buckets,
+      registry,
+    });
+  }
+
+  of(method: DescMethod): MethodMetrics {
+    let metrics = this.#methods.get(method);
+    if (!metrics) {
+      const labels = {
+        grpc_type: types[method.methodKind],
+        grpc_service: method.parent.typeName,
+        grpc_method: method.name,
+      };
+      metrics = new MethodMetrics(labels, this.#started, this.#handled, this.#seconds);
+      this.#methods.set(method, metrics);
     }
-  };
+    return metrics;
+  }
+
+  /** For Connect's router; goes outside of the interceptor that converts errors. */
+  interceptor(): Interceptor {
+    return (next) => async (request) => {
+      const metrics = this.of(request.method);
+      const begun = metrics.begun();
+      try {
+        const response = await next(request);
+        if (!response.stream) {
+          metrics.succeeded(begun);
+          return response;
+        }
+        return { ...response, message: counted(response.message, metrics, begun) };
+      } catch (error) {
+        metrics.failed(begun, codeName(error));
+        throw error;
+      }
+    };
+  }
 }
 
 async function* counted<T>(
   messages: AsyncIterable<T>,
-  end: (code: string) => void,
+  metrics: MethodMetrics,
+  begun: number,
 ): AsyncIterable<T> {
   // A stream that its reader leaves ends by return(), without an error and without its last message.
   let code = "Canceled";
@@ -73,7 +136,8 @@ async function* counted<T>(
     code = codeName(error);
     throw error;
   } finally {
-    end(code);
+    if (code === "OK") metrics.succeeded(begun);
+    else metrics.failed(begun, code);
   }
 }
 

@@ -7,6 +7,10 @@ import { errorResponse } from "./rest/rest-error.ts";
 /** Counts calls in flight, and refuses new ones once it is closed. */
 export interface DrainGate {
   wrap(handler: UniversalHandlerFn): UniversalHandlerFn;
+  /** Counts a call that does not come through {@link wrap}; look at {@link closed} before. */
+  enter(): void;
+  /** A call that was entered has ended. */
+  leave(): void;
   /** From now on calls are answered UNAVAILABLE; probes and metrics still are answered. */
   close(): void;
   /** Aborts when the gate closes. */
@@ -43,6 +47,10 @@ export function createDrainGate(): DrainGate {
       }
       return { ...response, body: leaving(response.body, leave) };
     },
+    enter() {
+      inFlight++;
+    },
+    leave,
     close() {
       closing.abort();
     },

@@ -1,7 +1,7 @@
 import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
 import { GRPCInferenceService } from "../../gen/inference/grpc_service_pb.ts";
 import { peerKey } from "../wire/peer.ts";
-import type { CallContext } from "./call-context.ts";
+import { type CallContext, SignalCallContext } from "./call-context.ts";
 import type { InferenceBackend } from "./inference-backend.ts";
 
 /** Serves an {@link InferenceBackend} over gRPC, gRPC-Web and Connect. */
@@ -40,5 +40,5 @@ export function registerInferenceService(router: ConnectRouter, backend: Inferen
 }
 
 function callContext({ signal, values, requestHeader }: HandlerContext): CallContext {
-  return { signal, peer: values.get(peerKey), requestHeader };
+  return new SignalCallContext(signal, values.get(peerKey), requestHeader);
 }

@@ -1,8 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
-
+import { messageMalformed, messageTooLarge } from "../errors/message-errors.ts";
 import { toConnectError } from "./connect-errors.ts";
-import { messageMalformed, messageTooLarge } from "./message-errors.ts";
 
 type Compression = typeof compressionGzip;
 

@@ -1,8 +1,7 @@
 import type { UniversalServerRequest } from "@connectrpc/connect/protocol";
-
+import { messageTooLarge } from "../errors/message-errors.ts";
 import { callAborted } from "../errors/model-errors.ts";
 import { toConnectError } from "./connect-errors.ts";
-import { messageTooLarge } from "./message-errors.ts";
 
 /** Bytes before each message of gRPC, gRPC-Web and Connect streams: flags and a length. */
 const prefixBytes = 5;

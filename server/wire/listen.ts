@@ -11,6 +11,8 @@ import {
   type Socket,
 } from "node:net";
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
+import { type FastRoute, fastRouteOf } from "./grpc/fast-route.ts";
+import { FastUnaryCall } from "./grpc/fast-unary-call.ts";
 import { answerHttp1 } from "./http1-adapter.ts";
 import { Http2Connection } from "./http2/http2-connection.ts";
 import type { Http2Stream } from "./http2/http2-stream.ts";
@@ -261,11 +263,26 @@ class WireHost implements WireServer {
   }
 
   #serveHttp2(socket: Socket): void {
-    const { handler, onError } = this.#options;
+    const { handler, fast, onError } = this.#options;
     const peer = peerOfSocket(socket);
     const scheme = "encrypted" in socket ? "https" : "http";
     const connection = new Http2Connection(socket, true, this.#limits, {
       onRequest: (stream: Http2Stream, head: RequestHead, endStream: boolean) => {
+        if (fast) {
+          if (head.route === undefined) head.route = fastRouteOf(head, fast) ?? null;
+          if (head.route !== null) {
+            const call = new FastUnaryCall(
+              stream,
+              head.route as FastRoute,
+              head.fields,
+              peer,
+              fast,
+            );
+            stream.receiver = call;
+            call.begin(endStream);
+            return;
+          }
+        }
         const url = this.#urls.of(scheme, head.authority, head.path);
         const exchange = new UniversalExchange(stream, endStream, (error) =>
           onError(error, "http2"),

@@ -1,4 +1,5 @@
 import type { UniversalHandlerFn } from "@connectrpc/connect/protocol";
+import type { FastUnaryMethods } from "./grpc/fast-unary.ts";
 import type { RefusalCounts } from "./wire-refusals.ts";
 
 /** Where to listen: a TCP port (0 takes a free one), a unix socket, or both. */
@@ -11,6 +12,11 @@ export interface WireServerOptions {
   readonly limits?: Partial<WireLimits>;
   /** Called for every request of every protocol; its rejection is answered as status 500. */
   readonly handler: UniversalHandlerFn;
+  /**
+   * Unary gRPC methods of HTTP/2 that are answered from bytes to bytes, before `handler`, which must
+   * answer them too: the calls that are unusual go there.
+   */
+  readonly fast?: FastUnaryMethods;
   /** Called for failures that no handler sees: protocol errors, failed TLS handshakes. */
   readonly onError: (error: Error, where: "tls" | "http2" | "http1" | "socket") => void;
 }

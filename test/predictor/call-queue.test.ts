@@ -3,6 +3,7 @@ import test from "ava";
 import fc from "fast-check";
 import { TensorwireError } from "../../server/errors/tensorwire-error.ts";
 import { CallQueue } from "../../server/predictor/call-queue.ts";
+import { localCall } from "../support/call-context.ts";
 
 /** A call whose task ends when the test says so. */
 class Call {
@@ -14,7 +15,7 @@ class Call {
 
   constructor(queue: CallQueue, order: number[], id: number) {
     this.done = queue
-      .run(this.abort.signal, () => {
+      .run(localCall(this.abort.signal), () => {
         this.started = true;
         order.push(id);
         return new Promise<number>((resolve) => {
@@ -94,7 +95,7 @@ test("a call beyond the limit is refused with the limit in its message", async (
   const queue = new CallQueue("m", 1, 0);
   const first = new Call(queue, [], 0);
   const error = await t.throwsAsync(
-    queue.run(new AbortController().signal, async () => 1),
+    queue.run(localCall(), async () => 1),
     { instanceOf: TensorwireError },
   );
   t.is(error?.reason, "QUEUE_FULL");
@@ -108,7 +109,7 @@ test("a call whose deadline passed before it came never starts", async (t) => {
   const signal = AbortSignal.abort(new ConnectError("late", Code.DeadlineExceeded));
   let started = false;
   const error = await t.throwsAsync(
-    queue.run(signal, async () => {
+    queue.run(localCall(signal), async () => {
       started = true;
     }),
     { instanceOf: TensorwireError },
@@ -132,9 +133,8 @@ test("a deadline that passes in the queue answers at once and frees the place", 
 
 test("a failing task rejects its own call alone", async (t) => {
   const queue = new CallQueue("m", 1, 2);
-  const signal = new AbortController().signal;
-  const failing = queue.run(signal, () => Promise.reject(new Error("no")));
-  const next = queue.run(signal, async () => 2);
+  const failing = queue.run(localCall(), () => Promise.reject(new Error("no")));
+  const next = queue.run(localCall(), async () => 2);
   await t.throwsAsync(failing, { message: "no" });
   t.is(await next, 2);
 });

@@ -12,11 +12,12 @@ import {
   type Predictor,
   type PredictorOptions,
 } from "../../server/predictor/predictor.ts";
-import type { CallContext } from "../../server/rpc/call-context.ts";
+import { SignalCallContext } from "../../server/rpc/call-context.ts";
 import { joinBytesElements, splitBytesElements } from "../../server/tensor/bytes-elements.ts";
 import { decodeContents, encodeContents, hasContentsField } from "../../server/tensor/contents.ts";
 import { elementCount } from "../../server/tensor/shape.ts";
 import type { Tensor } from "../../server/tensor/tensor.ts";
+import { localCall } from "../support/call-context.ts";
 import {
   type ExpectedTensor,
   readExpectations,
@@ -27,11 +28,7 @@ import { recordingLog } from "../support/silent-log.ts";
 const folder = (name: string): string =>
   fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
 
-const context: CallContext = {
-  signal: new AbortController().signal,
-  peer: { address: "127.0.0.1", local: true },
-  requestHeader: new Headers(),
-};
+const context = localCall();
 
 async function start(
   repository: string,
@@ -232,7 +229,11 @@ test("load takes the name in Triton's field and in KServe's", async (t) => {
 });
 
 test("load is refused from other machines, and in the modes that forbid it", async (t) => {
-  const remote: CallContext = { ...context, peer: { address: "10.0.0.7", local: false } };
+  const remote = new SignalCallContext(
+    context.signal,
+    { address: "10.0.0.7", local: false },
+    context.requestHeader,
+  );
   const error = await t.throwsAsync(
     predictors.worker!.backend.repositoryModelLoad(loadRequest({ modelName: "fixed" }), remote),
     { instanceOf: TensorwireError },

@@ -4,7 +4,7 @@ import test, { type ExecutionContext } from "ava";
 import { Registry } from "prom-client";
 import { GRPCInferenceService } from "../../gen/inference/grpc_service_pb.ts";
 import { TensorwireError } from "../../server/errors/tensorwire-error.ts";
-import { createCallMetrics } from "../../server/rpc/call-metrics.ts";
+import { CallMetrics } from "../../server/rpc/call-metrics.ts";
 import { startHost } from "./start-host.ts";
 
 async function start(
@@ -15,7 +15,7 @@ async function start(
   const { baseUrl } = await startHost(
     t,
     (router) => router.service(GRPCInferenceService, service),
-    { interceptors: [createCallMetrics(registry)] },
+    { interceptors: [new CallMetrics(registry).interceptor()] },
   );
   const client = createClient(GRPCInferenceService, createGrpcTransport({ baseUrl }));
   /** Values of a metric by method, with the code where there is one. */

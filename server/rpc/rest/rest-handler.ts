@@ -13,7 +13,7 @@ import { fromUnknown } from "../../errors/from-unknown.ts";
 import { TensorwireError } from "../../errors/tensorwire-error.ts";
 import { peerKey } from "../../wire/peer.ts";
 import { PeerGoneError } from "../../wire/request-signal.ts";
-import type { CallContext } from "../call-context.ts";
+import { SignalCallContext } from "../call-context.ts";
 import { pathOf } from "../connect-host.ts";
 import { abortedCall } from "../until-aborted.ts";
 import { answerByBackend } from "./answer-by-backend.ts";
@@ -148,11 +148,11 @@ export function createRestHandler(options: RestOptions): RestHandler {
       );
       return errorResponse(error, { allow });
     }
-    const context: CallContext = {
-      signal: request.signal,
-      peer: request.contextValues?.get(peerKey) ?? peerKey.defaultValue,
-      requestHeader: request.header,
-    };
+    const context = new SignalCallContext(
+      request.signal,
+      request.contextValues?.get(peerKey) ?? peerKey.defaultValue,
+      request.header,
+    );
     let response: UniversalServerResponse;
     try {
       response = await answer({ match, context, request, options });

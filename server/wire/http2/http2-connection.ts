@@ -55,6 +55,8 @@ export interface ConnectionLimits extends ConnectionTimes {
   readonly maxConcurrentStreams: number;
   /** Bytes of a header list (RFC 9113, section 6.5.2). */
   readonly maxHeaderListBytes: number;
+  /** Bytes of messages that are under way. */
+  readonly maxConnectionBytes: number;
 }
 
 /** Whoever a connection works for. */
@@ -105,6 +107,7 @@ export class Http2Connection implements FrameSink {
   #dataStream: Http2Stream | undefined;
   #dataEnds = false;
   #heard = false;
+  #reservedBytes = 0;
   /** Set once: how the connection comes to its end. */
   #ending: "open" | "draining" | "leaving" | "failed" = "open";
   #goAwayReceived = false;
@@ -198,6 +201,29 @@ export class Http2Connection implements FrameSink {
 
   sendData(stream: Http2Stream, bytes: Uint8Array): void {
     this.#sender.data(stream, bytes);
+  }
+
+  sendMessage(stream: Http2Stream, message: Uint8Array | readonly Uint8Array[]): void {
+    this.#sender.message(stream, message);
+  }
+
+  /** Bytes that messages under way on the connection may take. */
+  get maxReservedBytes(): number {
+    return this.#limits.maxConnectionBytes;
+  }
+
+  /** Takes room for a message that is on its way; false if there is none. */
+  reserve(bytes: number): boolean {
+    if (this.#reservedBytes + bytes > this.#limits.maxConnectionBytes) {
+      this.#refuse("memory", `messages of ${this.#reservedBytes} bytes are under way`);
+      return false;
+    }
+    this.#reservedBytes += bytes;
+    return true;
+  }
+
+  unreserve(bytes: number): void {
+    this.#reservedBytes -= bytes;
   }
 
   sendEnd(stream: Http2Stream): void {

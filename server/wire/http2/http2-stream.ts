@@ -127,6 +127,20 @@ export class Http2Stream {
     return false;
   }
 
+  /**
+   * Sends a gRPC message that is not compressed: its prefix and its bytes, which must stay as they are
+   * until they are sent.
+   *
+   * @returns false when the owner should wait for {@link StreamReceiver.onWritable}
+   */
+  writeMessage(message: Uint8Array | readonly Uint8Array[]): boolean {
+    if (this.closed || this.localEnded || this.endQueued) return true;
+    this.connection.sendMessage(this, message);
+    if (this.queuedBytes < queueHighWater) return true;
+    this.ownerWaits = true;
+    return false;
+  }
+
   /** Ends the content, with trailers if there are any. */
   end(template?: HeaderTemplate, fields?: readonly OutgoingField[]): void {
     if (this.closed || this.localEnded || this.endQueued) return;

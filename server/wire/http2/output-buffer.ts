@@ -101,10 +101,11 @@ export class OutputBuffer {
 
   #schedule(): void {
     this.#scheduled = true;
-    process.nextTick(this.#onTick);
+    // Later than nextTick: what the callbacks of one turn write, one after the other, leaves together.
+    setImmediate(this.#onTurn);
   }
 
-  readonly #onTick = (): void => {
+  readonly #onTurn = (): void => {
     this.#scheduled = false;
     if (!this.#held) this.flush();
   };

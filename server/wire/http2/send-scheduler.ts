@@ -19,6 +19,17 @@ const maxDataBytes = 64 * 1024;
 /** Bytes in the queue of a stream below which its owner may go on. */
 const queueLowWater = 64 * 1024;
 
+/** Bytes before a gRPC message. */
+const messagePrefixBytes = 5;
+
+function writePrefix(target: Uint8Array, at: number, length: number): void {
+  target[at] = 0;
+  target[at + 1] = length >>> 24;
+  target[at + 2] = length >>> 16;
+  target[at + 3] = length >>> 8;
+  target[at + 4] = length;
+}
+
 /** Told by a {@link SendScheduler}. */
 export interface SendListener {
   /** The last frame of our side of a stream was written. */
@@ -130,6 +141,52 @@ export class SendScheduler {
     stream.queuedBytes += length;
     if (!stream.scheduled && stream.sendWindow > 0) this.#schedule(stream);
     this.pump();
+  }
+
+  /** Sends a gRPC message: five bytes before it say that it is not compressed, and how long it is. */
+  message(stream: Http2Stream, message: Uint8Array | readonly Uint8Array[]): void {
+    const single = message instanceof Uint8Array;
+    let length = 0;
+    if (single) length = message.length;
+    else for (const part of message) length += part.length;
+    const framed = length + messagePrefixBytes;
+    const fits =
+      stream.queuedBytes === 0 &&
+      framed <= this.#maxFrameBytes &&
+      framed <= maxDataBytes &&
+      framed <= this.#window &&
+      framed <= stream.sendWindow &&
+      this.#output.hasRoom;
+    if (!fits) {
+      const prefix = Buffer.allocUnsafe(messagePrefixBytes);
+      writePrefix(prefix, 0, length);
+      if (stream.queuedBytes === 0) stream.queue = [];
+      stream.queue.push(prefix);
+      if (single) {
+        if (length > 0) stream.queue.push(message);
+      } else for (const part of message) if (part.length > 0) stream.queue.push(part);
+      stream.queuedBytes += framed;
+      if (!stream.scheduled && stream.sendWindow > 0) this.#schedule(stream);
+      this.pump();
+      return;
+    }
+    let at = this.#output.reserve(frameHeaderBytes + framed);
+    const { buffer } = this.#output;
+    writeFrameHeader(buffer, at, framed, frameType.data, 0, stream.id);
+    at += frameHeaderBytes;
+    writePrefix(buffer, at, length);
+    at += messagePrefixBytes;
+    if (single) {
+      buffer.set(message, at);
+      at += length;
+    } else {
+      for (const part of message) {
+        buffer.set(part, at);
+        at += part.length;
+      }
+    }
+    this.#output.advance(at);
+    this.#countSent(stream, framed);
   }
 
   /** Ends our side of a stream, when what it has queued is gone. */

@@ -3,22 +3,13 @@ import type { UniversalHandlerFn, UniversalServerResponse } from "@connectrpc/co
 import { type Peer, peerKey } from "../peer.ts";
 import { PeerGoneError } from "../request-signal.ts";
 import { errorCode } from "./frame.ts";
-import type { HeaderField } from "./hpack/header-field.ts";
+import { fieldsOf, fieldsToHeaders } from "./header-fields.ts";
 import type { OutgoingField } from "./hpack/hpack-encoder.ts";
 import type { Http2Stream, StreamReceiver } from "./http2-stream.ts";
 import type { RequestHead } from "./message-head.ts";
 import { StreamBody } from "./stream-body.ts";
 
 const noBody: AsyncIterable<Uint8Array> = { async *[Symbol.asyncIterator]() {} };
-
-/** Fields that speak of an HTTP/1.1 connection and must not be sent (RFC 9113, section 8.2.2). */
-const connectionFields = new Set([
-  "connection",
-  "keep-alive",
-  "proxy-connection",
-  "transfer-encoding",
-  "upgrade",
-]);
 
 /** Answers one request through a universal handler. */
 export class UniversalExchange implements StreamReceiver {
@@ -146,29 +137,8 @@ function leave(iterator: AsyncIterator<Uint8Array> | undefined): void {
   iterator?.return?.().catch(() => {});
 }
 
-/** Header fields as Connect takes them. Cookies that came in pieces are joined (section 8.2.3). */
-export function fieldsToHeaders(fields: readonly HeaderField[]): Headers {
-  const headers = new Headers();
-  let cookies: string | undefined;
-  for (const { name, value } of fields) {
-    if (name === "cookie") cookies = cookies === undefined ? value : `${cookies}; ${value}`;
-    else headers.append(name, value);
-  }
-  if (cookies !== undefined) headers.set("cookie", cookies);
-  return headers;
-}
-
 function headOf(response: UniversalServerResponse): OutgoingField[] {
   return [[":status", `${response.status}`], ...fieldsOf(response.header)];
-}
-
-/** Header fields to send; those that HTTP/2 does not have are left out. */
-export function fieldsOf(headers: Headers | undefined): OutgoingField[] {
-  const fields: OutgoingField[] = [];
-  headers?.forEach((value, name) => {
-    if (!connectionFields.has(name)) fields.push([name, value]);
-  });
-  return fields;
 }
 
 function isGrpc(header: Headers | undefined): boolean {

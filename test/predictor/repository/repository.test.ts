@@ -7,6 +7,7 @@ import { TensorwireError } from "../../../server/errors/tensorwire-error.ts";
 import { OnnxModel } from "../../../server/predictor/engines/onnx/onnx-model.ts";
 import { WorkerPool } from "../../../server/predictor/engines/onnx/worker-pool.ts";
 import { Repository } from "../../../server/predictor/repository/repository.ts";
+import { localCall } from "../../support/call-context.ts";
 import { addModel } from "../../support/onnx-model.ts";
 import { recordingLog } from "../../support/silent-log.ts";
 import { temporaryFolder, writeFiles } from "../../support/temporary-folder.ts";
@@ -49,9 +50,7 @@ async function ask(repository: Repository, name: string, version = ""): Promise<
     inputs: [{ name: "x", datatype: "FP32", shape: [1n] }],
     rawInputContents: [new Uint8Array(4)],
   });
-  const response = await repository
-    .resolve(name, version)
-    .infer(request, new AbortController().signal);
+  const response = await repository.resolve(name, version).infer(request, localCall());
   return Buffer.from(response.rawOutputContents![0]!).readFloatLE();
 }
 

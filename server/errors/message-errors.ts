@@ -1,4 +1,4 @@
-import { TensorwireError } from "../errors/tensorwire-error.ts";
+import { TensorwireError } from "./tensorwire-error.ts";
 
 /**
  * A request message over the limit.
