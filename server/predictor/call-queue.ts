@@ -43,6 +43,11 @@ export class CallQueue {
     return this.#running;
   }
 
+  /** True if nothing runs or waits. */
+  get isIdle(): boolean {
+    return this.#running === 0 && this.#waiting === 0;
+  }
+
   /**
    * Runs a task when a slot is free.
    *

@@ -39,6 +39,7 @@ export interface DecodedRequest {
   readonly inputs: readonly Tensor[];
   /** In the order in which they are answered. */
   readonly outputs: readonly RequestedOutput[];
+  readonly outputNames: readonly string[];
   /** Rows of the batch; 1 for a model without a batch dimension. */
   readonly rows: number;
   /** How the inputs came, and so how the outputs go back. */
@@ -74,7 +75,7 @@ export function decodeRequest(
       form === "raw" ? request.rawInputContents[index]! : undefined,
     ),
   );
-  return { inputs, outputs, rows, form };
+  return { inputs, outputs, outputNames: outputs.map(({ name }) => name), rows, form };
 }
 
 function requestedOutputs(

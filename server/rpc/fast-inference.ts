@@ -54,7 +54,7 @@ export function createFastInference(options: FastInferenceOptions): FastUnaryMet
   };
 }
 
-type Answer = (request: unknown, context: CallContext) => Promise<unknown>;
+type Answer = (request: unknown, context: CallContext) => unknown;
 
 function handlerOf(
   method: DescMethodUnary,
@@ -67,8 +67,19 @@ function handlerOf(
     if (gate.closed.aborted) throw serverDraining();
     const begun = counts.begun();
     const request = decode(codec, bytes, counts, begun);
+    let answered: unknown;
+    try {
+      answered = answer.call(backend, request, call);
+    } catch (error) {
+      counts.failed(begun, codeName(error));
+      throw error;
+    }
+    if (!(answered instanceof Promise)) {
+      counts.succeeded(begun);
+      return codec.encode(answered);
+    }
     gate.enter();
-    return answer.call(backend, request, call).then(
+    return answered.then(
       (message) => {
         gate.leave();
         counts.succeeded(begun);

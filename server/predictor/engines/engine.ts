@@ -33,6 +33,11 @@ export interface EngineModel {
    * @throws TensorwireError `MODEL_EXECUTION_FAILED` with the engine's words, `WORKER_LOST`
    */
   run(inputs: readonly Tensor[], outputNames: readonly string[]): Promise<EngineResult>;
+  /**
+   * Computes like {@link run}, before it returns, if the call is one that does not hold up the thread;
+   * `undefined` if it has to go through `run`.
+   */
+  runNow(inputs: readonly Tensor[], outputNames: readonly string[]): EngineResult | undefined;
   /** Frees the model; calls under way end first. */
   release(): Promise<void>;
 }

@@ -16,6 +16,10 @@ export type Execution = "auto" | "inline" | "worker";
  */
 const slowestInlineNs = 2_000_000;
 
+/** Slow calls after which a model leaves the thread of the sockets, and how many one that is not slow takes back. */
+const maxSlowCalls = 4;
+const slowCallDecay = 1 / 256;
+
 /** Bounds of the measurement of one warm-up sample: runs, and time in ms from which on none is added. */
 const maxWarmUpRuns = 50;
 const maxWarmUpMs = 50;
@@ -37,10 +41,10 @@ export class OnnxModel implements EngineModel {
   readonly #remote: RemoteSession;
   readonly #slowestInlineNs: number;
   #inline: OnnxSession | undefined;
-  /** Sessions that no new call goes to; freed with the model, as calls may still be under way in them. */
-  readonly #inlineRetired: OnnxSession[] = [];
   /** Input bytes up to which a call runs inline. */
   #inlineBytes = 0;
+  /** Slow inline calls, fading with those that are not. */
+  #slowCalls = 0;
 
   private constructor(
     options: OnnxSessionOptions,
@@ -102,19 +106,20 @@ export class OnnxModel implements EngineModel {
   }
 
   async run(inputs: readonly Tensor[], outputNames: readonly string[]): Promise<EngineResult> {
+    return this.runNow(inputs, outputNames) ?? this.#remote.run(inputs, outputNames);
+  }
+
+  runNow(inputs: readonly Tensor[], outputNames: readonly string[]): EngineResult | undefined {
     const inline = this.#inline;
-    if (!inline || inputBytes(inputs) > this.#inlineBytes)
-      return this.#remote.run(inputs, outputNames);
-    const result = await inline.run(inputs, outputNames);
-    if (this.#execution === "auto" && result.inferNs > this.#slowestInlineNs)
-      this.#leaveInline(result.inferNs);
+    if (!inline || inputBytes(inputs) > this.#inlineBytes) return undefined;
+    const result = inline.run(inputs, outputNames);
+    if (this.#execution === "auto") this.#judgeInline(result.inferNs);
     return result;
   }
 
   async release(): Promise<void> {
-    const sessions = [...this.#inlineRetired, ...(this.#inline ? [this.#inline] : [])];
+    this.#inline?.release();
     this.#inline = undefined;
-    await Promise.all(sessions.map((session) => session.release()));
     await this.#remote.release();
   }
 
@@ -146,6 +151,19 @@ export class OnnxModel implements EngineModel {
     if (limit > 0) await this.#openInline(limit);
   }
 
+  /**
+   * Takes the model off this thread when calls are slow again and again. One alone says little: a
+   * collection of garbage or another process may have held up the thread.
+   */
+  #judgeInline(inferNs: number): void {
+    if (inferNs <= this.#slowestInlineNs) {
+      if (this.#slowCalls > 0) this.#slowCalls = Math.max(0, this.#slowCalls - slowCallDecay);
+      return;
+    }
+    this.#slowCalls++;
+    if (this.#slowCalls >= maxSlowCalls) this.#leaveInline(inferNs);
+  }
+
   /** Sends every further call to the worker. */
   #leaveInline(inferNs: number): void {
     const inline = this.#inline;
@@ -154,9 +172,9 @@ export class OnnxModel implements EngineModel {
     this.#inline = undefined;
     this.#log.info(
       { model: this.#options.model, ms: Math.round(inferNs / 1e6) },
-      "a call took longer than warm-up foretold; the model runs in its worker from now on",
+      "calls took longer than warm-up foretold; the model runs in its worker from now on",
     );
-    this.#inlineRetired.push(inline);
+    inline.release();
   }
 
   async #openInline(bytes: number): Promise<void> {

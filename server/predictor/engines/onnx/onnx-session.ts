@@ -1,11 +1,12 @@
 import { readFile } from "node:fs/promises";
-import { InferenceSession, type Tensor as OrtTensor } from "onnxruntime-node";
+import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
 import { messageOf } from "../../../errors/from-unknown.ts";
 import { modelExecutionFailed, modelLoadFailed } from "../../../errors/model-errors.ts";
 import { TensorwireError } from "../../../errors/tensorwire-error.ts";
 import type { Tensor } from "../../../tensor/tensor.ts";
 import type { EngineResult } from "../engine.ts";
 import { type GraphPlan, type GraphPort, planGraph } from "./graph-plan.ts";
+import { type NativeSession, openNativeSession } from "./native-session.ts";
 import { fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
 
 /** How a session is made. */
@@ -25,14 +26,14 @@ export class OnnxSession {
   /** False if the values of an input may decide how long a run takes. */
   readonly timeFollowsSize: boolean;
   readonly #model: string;
-  readonly #session: InferenceSession;
+  readonly #session: NativeSession;
   readonly #defaults: ReadonlyMap<string, OrtTensor>;
   readonly #outputByName: ReadonlyMap<string, GraphPort>;
 
   private constructor(
     model: string,
     plan: GraphPlan,
-    session: InferenceSession,
+    session: NativeSession,
     defaults: ReadonlyMap<string, OrtTensor>,
   ) {
     this.inputs = plan.inputs;
@@ -64,14 +65,13 @@ export class OnnxSession {
       const plan = planGraph(model, await readFile(path));
       const defaults = new Map<string, OrtTensor>();
       for (const [input, bytes] of plan.defaults) {
-        const constant = await InferenceSession.create(bytes, sessionOptions);
-        const [output] = Object.values(await constant.run({}));
-        await constant.release();
-        if (output) defaults.set(input, output as OrtTensor);
+        const constant = openNativeSession(bytes, sessionOptions);
+        const fetches = fetchesOf(constant.outputMetadata.map(({ name }) => name));
+        const [output] = Object.values(constant.run({}, fetches, noOptions));
+        constant.dispose();
+        if (output) defaults.set(input, output);
       }
-      const session = plan.adapted
-        ? await InferenceSession.create(plan.adapted, sessionOptions)
-        : await InferenceSession.create(path, sessionOptions);
+      const session = openNativeSession(plan.adapted ?? path, sessionOptions);
       return new OnnxSession(model, plan, session, defaults);
     } catch (error) {
       if (error instanceof TensorwireError) throw error;
@@ -79,8 +79,12 @@ export class OnnxSession {
     }
   }
 
-  /** Runs the model; inputs that are left out take their defaults. */
-  async run(inputs: readonly Tensor[], outputNames: readonly string[]): Promise<EngineResult> {
+  /**
+   * Runs the model, before it returns; inputs that are left out take their defaults.
+   *
+   * @throws TensorwireError `MODEL_EXECUTION_FAILED` with the runtime's words
+   */
+  run(inputs: readonly Tensor[], outputNames: readonly string[]): EngineResult {
     const feeds: Record<string, OrtTensor> = {};
     for (const port of this.inputs) {
       const tensor = inputs.find((input) => input.name === port.name);
@@ -91,33 +95,24 @@ export class OnnxSession {
       }
     }
     const ports = outputNames.map((name) => this.#port(name));
-    let started = performance.now();
-    // The runtime computes inside of setImmediate. This one is called right before it, so what else the
-    // event loop does in between is not taken for time of the model.
-    setImmediate(() => {
-      started = performance.now();
-    });
-    let results: InferenceSession.OnnxValueMapType;
+    const fetches = fetchesOf(ports.map(({ sessionName }) => sessionName));
+    const started = performance.now();
+    let results: Record<string, OrtTensor>;
     try {
-      results = await this.#session.run(
-        feeds,
-        ports.map((port) => port.sessionName),
-      );
+      results = this.#session.run(feeds, fetches, noOptions);
     } catch (error) {
       throw modelExecutionFailed(this.#model, messageOf(error), error);
     }
     const inferNs = Math.round((performance.now() - started) * 1e6);
     return {
-      outputs: ports.map((port) =>
-        fromOrtTensor(this.#model, port, results[port.sessionName] as OrtTensor),
-      ),
+      outputs: ports.map((port) => fromOrtTensor(this.#model, port, results[port.sessionName]!)),
       inferNs,
     };
   }
 
   /** Frees the session. */
-  async release(): Promise<void> {
-    await this.#session.release();
+  release(): void {
+    this.#session.dispose();
   }
 
   #port(name: string): GraphPort {
@@ -125,4 +120,13 @@ export class OnnxSession {
     if (!port) throw modelExecutionFailed(this.#model, `it has no output "${name}"`);
     return port;
   }
+}
+
+const noOptions: InferenceSession.RunOptions = {};
+
+/** Has the runtime allocate the outputs. */
+function fetchesOf(names: readonly string[]): Record<string, null> {
+  const fetches: Record<string, null> = {};
+  for (const name of names) fetches[name] = null;
+  return fetches;
 }

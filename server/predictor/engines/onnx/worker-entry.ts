@@ -10,7 +10,7 @@ const sessions = new Map<number, OnnxSession>();
 const port = parentPort;
 if (!port) throw new Error("worker-entry runs in a worker thread only");
 
-// A session's run yields to the event loop, so requests are chained to keep their order.
+// Loading yields to the event loop, so requests are chained to keep their order.
 let last: Promise<void> = Promise.resolve();
 port.on("message", (request: WorkerRequest) => {
   last = last.then(() => answer(request));
@@ -43,12 +43,12 @@ async function perform(
     case "run": {
       const session = sessions.get(number);
       if (!session) throw new Error(`session ${number} is not loaded in this worker`);
-      const result = await session.run(request.inputs.map(unpackTensor), request.outputNames);
+      const result = session.run(request.inputs.map(unpackTensor), request.outputNames);
       const { packed, transfer } = packTensors(result.outputs, "owned");
       return { message: { kind: "ran", id, outputs: packed, inferNs: result.inferNs }, transfer };
     }
     case "release": {
-      await sessions.get(number)?.release();
+      sessions.get(number)?.release();
       sessions.delete(number);
       return { message: { kind: "released", id } };
     }

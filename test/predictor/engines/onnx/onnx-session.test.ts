@@ -50,7 +50,7 @@ for (const [datatype, elementType] of elementTypes) {
     const bytes = Uint8Array.from({ length: 6 * elementSize(datatype) }, (_, index) =>
       datatype === "BOOL" ? index % 2 : index % 2 ? 0x3f : 0x01,
     );
-    const { outputs } = await session.run(
+    const { outputs } = session.run(
       [{ name: "x", datatype, shape: [2, 3], bytes } as Tensor],
       ["y"],
     );
@@ -63,10 +63,7 @@ for (const [datatype, elementType] of elementTypes) {
 test("strings go through a session, empty and beyond ASCII", async (t) => {
   const session = await load(t, identityModel(Type.STRING, ["n"]));
   const elements = ["", "a", "größer €"].map((text) => new TextEncoder().encode(text));
-  const { outputs } = await session.run(
-    [{ name: "x", datatype: "BYTES", shape: [3], elements }],
-    ["y"],
-  );
+  const { outputs } = session.run([{ name: "x", datatype: "BYTES", shape: [3], elements }], ["y"]);
   t.deepEqual(
     outputs[0]!.elements?.map((element) => Buffer.from(element).toString()),
     ["", "a", "größer €"],
@@ -77,7 +74,7 @@ test("a string that is not UTF-8 is refused with its place, for it could not com
   const session = await load(t, identityModel(Type.STRING, ["n"]));
   const elements = [Uint8Array.of(65), Uint8Array.of(0xff)];
   const error = await t.throwsAsync(
-    session.run([{ name: "x", datatype: "BYTES", shape: [2], elements }], ["y"]),
+    async () => session.run([{ name: "x", datatype: "BYTES", shape: [2], elements }], ["y"]),
     { instanceOf: TensorwireError },
   );
   t.is(error?.reason, "TENSOR_VALUE_INVALID");
@@ -147,7 +144,7 @@ test("what ZipMap makes is served as the tensor it was given, its keys as labels
   t.deepEqual(session.outputs[0]!.shape, [-1, 3]);
   t.deepEqual(session.outputs[0]!.labels, ["10", "20", "30"]);
   const bytes = new Uint8Array(Float32Array.of(1, 2, 3, 4, 5, 6).buffer);
-  const { outputs } = await session.run(
+  const { outputs } = session.run(
     [{ name: "x", datatype: "FP32", shape: [2, 3], bytes }],
     ["scores"],
   );
@@ -219,7 +216,7 @@ test("an input with a default may be given or left out", async (t) => {
     bytes: new Uint8Array(Float32Array.of(5).buffer),
   };
   const y = async (inputs: Tensor[]): Promise<number> =>
-    Buffer.from((await session.run(inputs, ["y"])).outputs[0]!.bytes!).readFloatLE();
+    Buffer.from(session.run(inputs, ["y"]).outputs[0]!.bytes!).readFloatLE();
   t.is(await y([x]), 11);
   t.is(await y([x, offset]), 6);
   t.is(await y([x]), 11);
@@ -258,11 +255,11 @@ test("an input that the model itself refuses fails that call with the engine's w
     shape: [1],
     bytes: new Uint8Array(BigInt64Array.of(value).buffer),
   });
-  const error = await t.throwsAsync(session.run([index(7n)], ["y"]), {
+  const error = await t.throwsAsync(async () => session.run([index(7n)], ["y"]), {
     instanceOf: TensorwireError,
     message: /indices element out of data bounds/,
   });
   t.is(error?.reason, "MODEL_EXECUTION_FAILED");
-  const { outputs } = await session.run([index(1n)], ["y"]);
+  const { outputs } = session.run([index(1n)], ["y"]);
   t.is(Buffer.from(outputs[0]!.bytes!).readFloatLE(), 2);
 });
