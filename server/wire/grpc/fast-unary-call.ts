@@ -5,6 +5,7 @@ import { fieldsToHeaders } from "../http2/header-fields.ts";
 import type { HeaderField } from "../http2/hpack/header-field.ts";
 import { HeaderTemplate, type OutgoingField } from "../http2/hpack/hpack-encoder.ts";
 import type { Http2Stream, StreamReceiver } from "../http2/http2-stream.ts";
+import { messageBuffers, pooledMessageBytes } from "../message-buffers.ts";
 import type { Peer } from "../peer.ts";
 import { deadlineWheel, WheelTimer } from "../timer-wheel.ts";
 import type { FastRoute } from "./fast-route.ts";
@@ -12,9 +13,6 @@ import type { FastCall, FastUnaryMethods, MessageParts } from "./fast-unary.ts";
 
 /** Bytes before a message: a flag and its length. */
 const prefixBytes = 5;
-
-/** Messages from this size on count towards what one connection may have under way. */
-const countedBytes = 64 * 1024;
 
 const headTemplate = new HeaderTemplate([
   [":status", "200"],
@@ -52,7 +50,11 @@ export class FastUnaryCall extends WheelTimer implements StreamReceiver, FastCal
   #prefixHave = 0;
   #message: Buffer | undefined;
   #messageHave = 0;
-  #reserved = 0;
+  /** Where the message lies, if that is a buffer of the pool. */
+  #buffer: Buffer | undefined;
+  #size = 0;
+  /** The handler may still look at the message, and the stream at an answer made of it. */
+  #handling = false;
   /** Nothing more is to be sent: the answer went out, or cannot. */
   #answered = false;
   #listener: (() => void) | undefined;
@@ -190,17 +192,20 @@ export class FastUnaryCall extends WheelTimer implements StreamReceiver, FastCal
       this.#fail(messageTooLarge(size, maxMessageBytes));
       return false;
     }
-    if (size >= countedBytes) {
-      const { connection } = this.#stream;
-      if (!connection.reserve(size)) {
-        this.#fail(connectionMemoryFull(size, connection.maxReservedBytes));
-        return false;
-      }
-      this.#reserved = size;
-      // Its place is there: the peer need not wait for us on the way.
-      this.#stream.expect(size);
+    if (size < pooledMessageBytes) {
+      this.#message = Buffer.allocUnsafeSlow(size);
+      return true;
     }
-    this.#message = Buffer.allocUnsafeSlow(size);
+    const { connection } = this.#stream;
+    if (!connection.reserve(size)) {
+      this.#fail(connectionMemoryFull(size, connection.maxReservedBytes));
+      return false;
+    }
+    this.#size = size;
+    this.#buffer = messageBuffers.take(size);
+    this.#message = this.#buffer.subarray(0, size);
+    // Its place is there: the peer need not wait for us on the way.
+    this.#stream.expect(size);
     return true;
   }
 
@@ -217,8 +222,10 @@ export class FastUnaryCall extends WheelTimer implements StreamReceiver, FastCal
     this.#message = undefined;
     try {
       const answer = this.#route.handler(message, this);
-      if (answer instanceof Promise) answer.then(this.#onAnswer, this.#onError);
-      else this.#answer(answer);
+      if (answer instanceof Promise) {
+        this.#handling = true;
+        answer.then(this.#onAnswer, this.#onError);
+      } else this.#answer(answer);
     } catch (error) {
       this.#fail(error);
     }
@@ -226,9 +233,17 @@ export class FastUnaryCall extends WheelTimer implements StreamReceiver, FastCal
 
   // The answer.
 
-  readonly #onAnswer = (answer: MessageParts): void => this.#answer(answer);
+  readonly #onAnswer = (answer: MessageParts): void => {
+    this.#handling = false;
+    this.#answer(answer);
+    if (this.#stream.closed) this.#free();
+  };
 
-  readonly #onError = (error: unknown): void => this.#fail(error);
+  readonly #onError = (error: unknown): void => {
+    this.#handling = false;
+    this.#fail(error);
+    if (this.#stream.closed) this.#free();
+  };
 
   #answer(message: MessageParts): void {
     if (this.#answered) return;
@@ -257,10 +272,19 @@ export class FastUnaryCall extends WheelTimer implements StreamReceiver, FastCal
     this.#answered = true;
     this.#stream.awaitsData = false;
     deadlineWheel.disarm(this);
-    if (this.#reserved > 0) {
-      this.#stream.connection.unreserve(this.#reserved);
-      this.#reserved = 0;
-    }
+  }
+
+  /** The stream is closed: nothing of the answer is still to be sent. */
+  onClosed(): void {
+    if (!this.#handling) this.#free();
+  }
+
+  #free(): void {
+    const buffer = this.#buffer;
+    if (!buffer) return;
+    this.#buffer = undefined;
+    this.#stream.connection.unreserve(this.#size);
+    messageBuffers.give(buffer);
   }
 
   #abort(why: "deadline" | "cancelled"): void {

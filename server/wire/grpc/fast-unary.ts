@@ -28,7 +28,8 @@ export interface FastCall {
 export type MessageParts = Uint8Array | readonly Uint8Array[];
 
 /**
- * Answers a unary call. The request's bytes may be kept: they are not reused.
+ * Answers a unary call. The request's bytes are lent until the call is over: the answer may be made of
+ * them, and what is to be kept longer is copied.
  *
  * @throws whatever is to be answered as an error, also by rejection
  */

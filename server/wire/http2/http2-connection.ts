@@ -820,6 +820,7 @@ export class Http2Connection implements FrameSink {
     this.#streams.delete(stream.id);
     this.#sender.drop(stream);
     this.#owner.onStreams(this, -1);
+    stream.receiver.onClosed?.();
     if (this.#streams.size > 0) return;
     this.#watch.onIdle();
     if (this.#ending === "leaving" || this.#goAwayReceived) this.#closeSocket();

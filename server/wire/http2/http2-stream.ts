@@ -28,8 +28,10 @@ export interface StreamReceiver {
   onTrailers(fields: readonly HeaderField[]): void;
   /** What was written has left for the socket, after {@link Http2Stream.write} said to wait. */
   onWritable?(): void;
-  /** The stream ended early. Called once, and nothing after it. */
+  /** The stream ended early. Called once, and nothing but {@link onClosed} with it. */
   onEnd(end: StreamEnd): void;
+  /** The stream is closed, in whatever way: what was written is not looked at any more. */
+  onClosed?(): void;
 }
 
 /** Bytes that wait on one stream before its owner is told to wait. */

@@ -18,7 +18,7 @@ const slowestInlineNs = 2_000_000;
 
 /** Slow calls after which a model leaves the thread of the sockets, and how many one that is not slow takes back. */
 const maxSlowCalls = 4;
-const slowCallDecay = 1 / 256;
+const slowCallDecay = 1 / 16;
 
 /** Bounds of the measurement of one warm-up sample: runs, and time in ms from which on none is added. */
 const maxWarmUpRuns = 50;
