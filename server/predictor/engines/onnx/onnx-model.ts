@@ -16,9 +16,14 @@ export type Execution = "auto" | "inline" | "worker";
  */
 const slowestInlineNs = 2_000_000;
 
-/** Slow calls after which a model leaves the thread of the sockets, and how many one that is not slow takes back. */
-const maxSlowCalls = 4;
-const slowCallDecay = 1 / 16;
+/**
+ * A call counts as slow by how many times it took what is too long, but no more than this, as a
+ * collection of garbage can hold up any call; a call that is not slow takes some of that back.
+ */
+const mostSlowness = 2;
+const slownessTakenBack = 1 / 8;
+/** Slowness from which on the model leaves the thread of the sockets. */
+const tooSlow = 4;
 
 /** Bounds of the measurement of one warm-up sample: runs, and time in ms from which on none is added. */
 const maxWarmUpRuns = 50;
@@ -43,8 +48,8 @@ export class OnnxModel implements EngineModel {
   #inline: OnnxSession | undefined;
   /** Input bytes up to which a call runs inline. */
   #inlineBytes = 0;
-  /** Slow inline calls, fading with those that are not. */
-  #slowCalls = 0;
+  /** How slow inline calls were of late. */
+  #slowness = 0;
 
   private constructor(
     options: OnnxSessionOptions,
@@ -157,11 +162,11 @@ export class OnnxModel implements EngineModel {
    */
   #judgeInline(inferNs: number): void {
     if (inferNs <= this.#slowestInlineNs) {
-      if (this.#slowCalls > 0) this.#slowCalls = Math.max(0, this.#slowCalls - slowCallDecay);
+      if (this.#slowness > 0) this.#slowness = Math.max(0, this.#slowness - slownessTakenBack);
       return;
     }
-    this.#slowCalls++;
-    if (this.#slowCalls >= maxSlowCalls) this.#leaveInline(inferNs);
+    this.#slowness += Math.min(inferNs / this.#slowestInlineNs, mostSlowness);
+    if (this.#slowness >= tooSlow) this.#leaveInline(inferNs);
   }
 
   /** Sends every further call to the worker. */

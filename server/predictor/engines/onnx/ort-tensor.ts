@@ -22,6 +22,10 @@ const ortTypes = {
   FP64: "float64",
 } as const;
 
+const datatypes = new Map<string, Datatype>(
+  Object.entries(ortTypes).map(([datatype, type]) => [type, datatype as Datatype]),
+);
+
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const encoder = new TextEncoder();
 
@@ -64,7 +68,7 @@ export function fromOrtTensor(model: string, port: GraphPort, tensor: OrtTensor)
       elements: strings.map((s) => encoder.encode(s)),
     };
   }
-  const given = datatypeOf(tensor.type);
+  const given = datatypes.get(tensor.type);
   if (given === undefined || given === "BYTES" || given !== port.sessionDatatype) {
     throw modelExecutionFailed(
       model,
@@ -80,13 +84,6 @@ export function fromOrtTensor(model: string, port: GraphPort, tensor: OrtTensor)
     };
   }
   return { name: port.name, datatype: given, shape, bytes: bytesOf(tensor.data as TypedArray) };
-}
-
-function datatypeOf(ortType: string): Datatype | undefined {
-  for (const [datatype, type] of Object.entries(ortTypes)) {
-    if (type === ortType) return datatype as Datatype;
-  }
-  return undefined;
 }
 
 function decodeString(tensor: string, element: Uint8Array, index: number): string {

@@ -39,19 +39,19 @@ test("a model leaves the thread of the sockets when calls take longer than warm-
   const log = recordingLog();
   const pool = new WorkerPool(1, log);
   t.teardown(() => pool.close());
-  // No call takes less than no time, so every one is too slow.
+  // No call takes less than 1 ns, so every one is too slow.
   const model = await OnnxModel.load(
     pool,
     { model: "m", path: join(folder, "model.onnx"), intraOpThreads: 1 },
     "auto",
     log,
-    0,
+    1,
   );
   t.teardown(() => model.release());
   const x: Tensor = { name: "x", datatype: "FP32", shape: [1], bytes: new Uint8Array(4) };
   await model.warmUp([[x]]);
   t.regex(model.placement, /^inline/);
-  const inline = await Promise.all([1, 2, 3].map(() => model.run([x], ["y"])));
+  const inline = [await model.run([x], ["y"])];
   t.regex(model.placement, /^inline/);
   inline.push(await model.run([x], ["y"]));
   t.is(model.placement, "worker");
