@@ -12,6 +12,8 @@ export interface Load {
   /** Streams open at once. */
   readonly inFlight: number;
   readonly seconds: number;
+  /** Calls begun a second; as fast as answers come if it is left out. */
+  readonly callsPerSecond?: number;
   readonly core: number;
   /** File for the time of each request; written anew and removed. */
   readonly timesFile: string;
@@ -38,7 +40,7 @@ const graceMs = 20_000;
  * @throws Error if a call failed, none ended, or h2load does not end
  */
 export async function runH2load(load: Load, signal: AbortSignal): Promise<LoadResult> {
-  const { url, bodyFile, inFlight, seconds, core, timesFile } = load;
+  const { url, bodyFile, inFlight, seconds, callsPerSecond, core, timesFile } = load;
   rmSync(timesFile, { force: true });
   const limitMs = seconds * 1000 + graceMs;
   const timeLimit = AbortSignal.timeout(limitMs);
@@ -47,6 +49,7 @@ export async function runH2load(load: Load, signal: AbortSignal): Promise<LoadRe
     [
       ...["-c", `${core}`, "h2load", "--clients=1", "--threads=1"],
       ...[`--max-concurrent-streams=${inFlight}`, `--duration=${seconds}`],
+      ...(callsPerSecond === undefined ? [] : [`--rps=${callsPerSecond}`]),
       ...[`--data=${bodyFile}`, `--log-file=${timesFile}`],
       ...["--header=content-type: application/grpc", "--header=te: trailers"],
       url,

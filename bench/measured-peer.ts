@@ -14,6 +14,8 @@ import { requireModel, serverVersion } from "./server-questions.ts";
 export interface Measurement extends LoadResult {
   /** Processor time of the server for one call, in microseconds. */
   readonly cpuMicrosPerCall: number;
+  /** 99th percentile of times at a share of the rate, in microseconds, if that was asked for. */
+  readonly p99AtShareMicros?: number;
 }
 
 /** A peer that serves, and whose first answer was right. */
@@ -75,12 +77,17 @@ export async function startPeer(peer: Peer, setting: Setting): Promise<MeasuredP
   let warm = false;
   const restarts: string[] = [];
 
-  const load = (seconds: number, inFlight: number): Promise<LoadResult> => {
+  const load = (
+    seconds: number,
+    inFlight: number,
+    callsPerSecond?: number,
+  ): Promise<LoadResult> => {
     const { bodyFile, folder } = setting;
     const url = `http://127.0.0.1:${server.process.port}${call.path}`;
     const timesFile = join(folder, "times.tsv");
     const core = options.clientCore;
-    return runH2load({ url, bodyFile, inFlight, seconds, core, timesFile }, signal);
+    const rate = callsPerSecond === undefined ? {} : { callsPerSecond };
+    return runH2load({ url, bodyFile, inFlight, seconds, ...rate, core, timesFile }, signal);
   };
 
   const measureOnce = async (inFlight: number): Promise<Measurement> => {
@@ -98,7 +105,11 @@ export async function startPeer(peer: Peer, setting: Setting): Promise<MeasuredP
     }
     await checkedAnswer(process, call);
     const cpuMicros = (after.cpuMs - before.cpuMs) * 1000;
-    return { ...result, cpuMicrosPerCall: cpuMicros / result.calls };
+    const measured = { ...result, cpuMicrosPerCall: cpuMicros / result.calls };
+    if (options.rateShare === 0) return measured;
+    const rate = Math.max(1, Math.round(result.callsPerSecond * options.rateShare));
+    const { p99Micros } = await load(options.seconds, inFlight, rate);
+    return { ...measured, p99AtShareMicros: p99Micros };
   };
 
   const measure = async (inFlight: number): Promise<Measurement> => {

@@ -9,6 +9,8 @@ export interface Options {
   readonly seconds: number;
   readonly warmUpSeconds: number;
   readonly repeats: number;
+  /** Share of the measured rate at which times are measured again; 0 for not at all. */
+  readonly rateShare: number;
   readonly serverCore: number;
   readonly clientCore: number;
   /** File for all figures. */
@@ -29,6 +31,8 @@ export const usage = `Measures this server and its peers, and prints a table of 
   --seconds N           length of one measurement             (3)
   --warm-up N           seconds of load before each           (1)
   --repeats N           measurements of each peer             (5)
+  --rate-share N        measures times again at this share
+                        of the rate, as 0.7               (0: not)
   --server-core N       processor core of the servers         (0)
   --client-core N       processor core of h2load              (1)
   --our-flags="..."     flags added to tensorwire serve
@@ -65,6 +69,7 @@ export function readOptions(argv: readonly string[]): Command {
       seconds: { type: "string", default: "3" },
       "warm-up": { type: "string", default: "1" },
       repeats: { type: "string", default: "5" },
+      "rate-share": { type: "string", default: "0" },
       "server-core": { type: "string", default: "0" },
       "client-core": { type: "string", default: "1" },
       "our-flags": { type: "string", default: "" },
@@ -88,6 +93,7 @@ export function readOptions(argv: readonly string[]): Command {
       seconds: integer("seconds", values.seconds, 1, maxSeconds),
       warmUpSeconds: integer("warm-up", values["warm-up"], 1, maxSeconds),
       repeats: integer("repeats", values.repeats, 1, maxRepeats),
+      rateShare: share("rate-share", values["rate-share"]),
       serverCore,
       clientCore,
       json: values.json,
@@ -99,6 +105,14 @@ export function readOptions(argv: readonly string[]): Command {
 
 function list(text: string): readonly string[] {
   return text.split(",").filter((name) => name !== "");
+}
+
+function share(option: string, text: string): number {
+  const value = Number(text);
+  if (!(value >= 0 && value <= 1)) {
+    throw new Error(`--${option} is "${text}"; give a number from 0 to 1`);
+  }
+  return value;
 }
 
 function integer(option: string, text: string, min: number, max: number): number {

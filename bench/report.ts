@@ -11,6 +11,7 @@ const columns = [
   "spread",
   "p50",
   "p99",
+  "p99 at a share",
   "CPU a call",
   "memory",
   "ours is",
@@ -36,7 +37,15 @@ export function caseReport(result: CaseResult, format: "text" | "markdown"): str
 function rowsOf(result: CaseResult, inFlight: number): readonly (readonly string[])[] {
   const series = result.series.filter((one) => one.inFlight === inFlight);
   const own = series.find(({ peer }) => peer === reference);
-  return [columns, ...series.map((one) => rowOf(one, own, result.titles[one.peer] ?? one.peer))];
+  const rows = series.map((one) => rowOf(one, own, result.titles[one.peer] ?? one.peer));
+  return withoutEmptyColumns([columns, ...rows]);
+}
+
+/** Leaves out what was not measured of anybody. */
+function withoutEmptyColumns(rows: readonly (readonly string[])[]): readonly (readonly string[])[] {
+  const [, ...body] = rows;
+  const filled = columns.map((_, column) => body.some((row) => row[column] !== ""));
+  return rows.map((row) => row.filter((_, column) => filled[column]));
 }
 
 function rowOf(series: Series, own: Series | undefined, title: string): readonly string[] {
@@ -50,6 +59,9 @@ function rowOf(series: Series, own: Series | undefined, title: string): readonly
     `${Math.round(((Math.max(...rates) - Math.min(...rates)) / rate) * 100)} %`,
     milliseconds(middle((one) => one.p50Micros)),
     milliseconds(middle((one) => one.p99Micros)),
+    measurements.some(({ p99AtShareMicros }) => p99AtShareMicros === undefined)
+      ? ""
+      : milliseconds(middle((one) => one.p99AtShareMicros ?? 0)),
     `${withDigits(middle((one) => one.cpuMicrosPerCall))} us`,
     `${Math.round(rssBytes / 1e6)} MB`,
     own === undefined || own === series ? "" : `${ratio(own, series).toPrecision(3)} x`,
@@ -77,7 +89,7 @@ function withDigits(value: number): string {
 }
 
 function textTable(rows: readonly (readonly string[])[]): string {
-  const widths = columns.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   return rows
     .map((row) =>
       row
@@ -94,7 +106,7 @@ function markdownTable(rows: readonly (readonly string[])[]): string {
   const [head, ...body] = rows.map((row) => `| ${row.join(" | ")} |`);
   return [
     head,
-    `|${columns.map((_, column) => (column === 0 ? "---|" : "--:|")).join("")}`,
+    `|${rows[0]!.map((_, column) => (column === 0 ? "---|" : "--:|")).join("")}`,
     ...body,
   ].join("\n");
 }

@@ -130,7 +130,7 @@ export class ConnectionWatch extends WheelTimer {
       return;
     }
     this.#idleSince = -1;
-    for (const stream of [...connection.streams]) this.#lookAtStream(stream, now);
+    for (const stream of connection.streams) this.#lookAtStream(stream, now);
   }
 
   /** Asks a silent peer for a sign of life; true if it has given none. */
