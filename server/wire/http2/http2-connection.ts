@@ -30,7 +30,6 @@ import {
 } from "./message-head.ts";
 import { OutputBuffer } from "./output-buffer.ts";
 import { SendScheduler } from "./send-scheduler.ts";
-import { StreamTable } from "./stream-table.ts";
 
 /** Bytes that a peer may send on a stream at first, and at most, before it waits for its reader. */
 const firstStreamWindow = 256 * 1024;
@@ -90,7 +89,7 @@ export class Http2Connection implements FrameSink {
   readonly #floods: FloodGuard;
   readonly #probe = new BandwidthProbe(firstStreamWindow, maxStreamWindow);
   readonly #watch: ConnectionWatch;
-  readonly #streams = new StreamTable();
+  readonly #streams = new Map<number, Http2Stream>();
   #recentResets: Set<number> | undefined;
   /** The highest stream that the peer has opened, and the next of ours. */
   #lastPeerStream = 0;
@@ -713,7 +712,7 @@ export class Http2Connection implements FrameSink {
   }
 
   #shiftSendWindows(change: number): void {
-    for (const stream of this.#streams.all()) {
+    for (const stream of [...this.#streams.values()]) {
       if (!this.#sender.openStream(stream, change)) {
         throw new ConnectionError(
           errorCode.flowControlError,
@@ -751,7 +750,7 @@ export class Http2Connection implements FrameSink {
       [settingId.initialWindowSize, window],
       [settingId.maxFrameSize, largeFrameBytes],
     ]);
-    for (const stream of this.#streams.all()) stream.receiveWindow += window - before;
+    for (const stream of [...this.#streams.values()]) stream.receiveWindow += window - before;
   }
 
   #announcedWindow = firstStreamWindow;
@@ -764,7 +763,7 @@ export class Http2Connection implements FrameSink {
     if (!this.isServer) {
       const last = bytes.readUInt32BE(start) & maxWindowBytes;
       const code = bytes.readUInt32BE(start + 4);
-      for (const stream of this.#streams.all()) {
+      for (const stream of [...this.#streams.values()]) {
         if (stream.id <= last) continue;
         this.#endStream(stream, {
           code,
@@ -806,7 +805,7 @@ export class Http2Connection implements FrameSink {
       this.#announcedWindow,
       this.peerSettings.initialWindowSize,
     );
-    this.#streams.add(stream);
+    this.#streams.set(id, stream);
     this.#owner.onStreams(this, 1);
     return stream;
   }
@@ -818,7 +817,7 @@ export class Http2Connection implements FrameSink {
 
   #closeStream(stream: Http2Stream): void {
     stream.closed = true;
-    this.#streams.delete(stream);
+    this.#streams.delete(stream.id);
     this.#sender.drop(stream);
     this.#owner.onStreams(this, -1);
     stream.receiver.onClosed?.();
@@ -858,7 +857,7 @@ export class Http2Connection implements FrameSink {
   }
 
   get streams(): readonly Http2Stream[] {
-    return this.#streams.all();
+    return [...this.#streams.values()];
   }
 
   get output(): OutputBuffer {
@@ -979,7 +978,7 @@ export class Http2Connection implements FrameSink {
   }
 
   #endStreams(code: number, message: string, by: "local" | "connection"): void {
-    for (const stream of this.#streams.all()) {
+    for (const stream of [...this.#streams.values()]) {
       this.#endStream(stream, { code, by, unprocessed: false, message });
     }
   }

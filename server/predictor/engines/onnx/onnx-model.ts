@@ -17,13 +17,11 @@ export type Execution = "auto" | "inline" | "worker";
 const slowestInlineNs = 2_000_000;
 
 /**
- * A call counts as slow by how many times it took what is too long, but no more than this, as a
- * collection of garbage can hold up any call; a call that is not slow takes some of that back.
+ * What the moving mean of the times of inline calls takes of each, and the most that one call counts,
+ * in times of what is too slow: a collection of garbage can hold up any call.
  */
-const mostSlowness = 2;
-const slownessTakenBack = 1 / 8;
-/** Slowness from which on the model leaves the thread of the sockets. */
-const tooSlow = 4;
+const meanShare = 1 / 16;
+const mostOfOneCall = 8;
 
 /** Bounds of the measurement of one warm-up sample: runs, and time in ms from which on none is added. */
 const maxWarmUpRuns = 50;
@@ -48,8 +46,8 @@ export class OnnxModel implements EngineModel {
   #inline: OnnxSession | undefined;
   /** Input bytes up to which a call runs inline. */
   #inlineBytes = 0;
-  /** How slow inline calls were of late. */
-  #slowness = 0;
+  /** Moving mean of the times of inline calls. */
+  #meanNs = 0;
 
   private constructor(
     options: OnnxSessionOptions,
@@ -161,12 +159,9 @@ export class OnnxModel implements EngineModel {
    * collection of garbage or another process may have held up the thread.
    */
   #judgeInline(inferNs: number): void {
-    if (inferNs <= this.#slowestInlineNs) {
-      if (this.#slowness > 0) this.#slowness = Math.max(0, this.#slowness - slownessTakenBack);
-      return;
-    }
-    this.#slowness += Math.min(inferNs / this.#slowestInlineNs, mostSlowness);
-    if (this.#slowness >= tooSlow) this.#leaveInline(inferNs);
+    const slowest = this.#slowestInlineNs;
+    this.#meanNs += (Math.min(inferNs, mostOfOneCall * slowest) - this.#meanNs) * meanShare;
+    if (this.#meanNs > slowest) this.#leaveInline(inferNs);
   }
 
   /** Sends every further call to the worker. */

@@ -53,7 +53,8 @@ test("a model leaves the thread of the sockets when calls take longer than warm-
   t.regex(model.placement, /^inline/);
   const inline = [await model.run([x], ["y"])];
   t.regex(model.placement, /^inline/);
-  inline.push(await model.run([x], ["y"]));
+  // Their mean has to be too long, not one of them.
+  for (let call = 0; call < 3; call++) inline.push(await model.run([x], ["y"]));
   t.is(model.placement, "worker");
   const after = await model.run([x], ["y"]);
   for (const { outputs } of [...inline, after]) {
