@@ -104,7 +104,8 @@ class WireHost implements WireServer {
         this.#beQuiet(socket);
         this.#serve(socket, socket.alpnProtocol === "h2" ? "http2" : "http1");
       });
-      server.on("tlsClientError", (error: Error, socket: TLSSocket) => {
+      server.on("tlsClientError", (error: NodeJS.ErrnoException, socket: TLSSocket) => {
+        if (error.code === "ERR_TLS_HANDSHAKE_TIMEOUT") this.#refusals["handshake-timeout"]++;
         onError(error, "tls");
         // Node leaves a connection open whose handshake timed out.
         socket.destroy();

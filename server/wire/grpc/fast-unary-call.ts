@@ -82,6 +82,7 @@ export class FastUnaryCall extends WheelTimer implements StreamReceiver, FastCal
   begin(endStream: boolean): void {
     if (this.#route.timeoutMs >= 0) deadlineWheel.arm(this, this.#route.timeoutMs);
     if (endStream) this.#refuse(missingMessage);
+    else this.#stream.awaitsData = true;
   }
 
   // What handlers ask.
@@ -164,20 +165,13 @@ export class FastUnaryCall extends WheelTimer implements StreamReceiver, FastCal
       this.#prefix ??= Buffer.allocUnsafe(prefixBytes);
       at = bytes.copy(this.#prefix, this.#prefixHave, 0, prefixBytes - this.#prefixHave);
       this.#prefixHave += at;
-      if (this.#prefixHave < prefixBytes) {
-        this.#stream.awaitsData = true;
-        return;
-      }
+      if (this.#prefixHave < prefixBytes) return;
       if (!this.#begin(this.#prefix)) return;
     }
     const message = this.#message!;
     const copied = bytes.copy(message, this.#messageHave, at);
     this.#messageHave += copied;
-    if (at + copied < bytes.length) {
-      this.#refuse(extraMessage);
-      return;
-    }
-    this.#stream.awaitsData = this.#messageHave < message.length;
+    if (at + copied < bytes.length) this.#refuse(extraMessage);
   }
 
   /** Makes room for a message; false if there is none. */

@@ -1,5 +1,6 @@
 import { WheelTimer, watchWheel } from "../timer-wheel.ts";
 import { errorCode } from "./frame.ts";
+import type { HeaderBlock } from "./header-block.ts";
 import type { Http2Connection } from "./http2-connection.ts";
 import type { Http2Stream } from "./http2-stream.ts";
 
@@ -27,7 +28,9 @@ export class ConnectionWatch extends WheelTimer {
   readonly #turnMs: number;
   #begun = 0;
   #handshakeDone = false;
-  #headerBlockSince = -1;
+  /** Since when the same frame or header block has not ended, and which that is. */
+  #unfinishedSince = -1;
+  #unfinished: HeaderBlock | number = 0;
   #idleSince = 0;
   #heardAt = 0;
   #askedAt = -1;
@@ -69,11 +72,6 @@ export class ConnectionWatch extends WheelTimer {
     this.#handshakeDone = true;
   }
 
-  /** A header block was begun, or is whole. */
-  onHeaderBlock(begun: boolean): void {
-    this.#headerBlockSince = begun ? performance.now() : -1;
-  }
-
   /** The last stream has ended. */
   onIdle(): void {
     this.#idleSince = -1;
@@ -109,10 +107,10 @@ export class ConnectionWatch extends WheelTimer {
       );
       return;
     }
-    if (this.#headerBlockSince !== -1 && now - this.#headerBlockSince >= times.handshakeTimeoutMs) {
+    if (this.#isUnfinished(now)) {
       connection.abandon(
         "header-timeout",
-        "a header block did not end in time",
+        "a frame or a header block did not end in time",
         errorCode.enhanceYourCalm,
       );
       connection.destroy();
@@ -131,6 +129,19 @@ export class ConnectionWatch extends WheelTimer {
     }
     this.#idleSince = -1;
     for (const stream of connection.streams) this.#lookAtStream(stream, now);
+  }
+
+  /** True if a frame or a header block takes too long to come. */
+  #isUnfinished(now: number): boolean {
+    const { reader, headerBlock } = this.#connection;
+    const unfinished = headerBlock ?? (reader.isWithinFrame ? reader.frames : undefined);
+    if (unfinished === undefined || unfinished !== this.#unfinished) {
+      this.#unfinished = unfinished ?? 0;
+      this.#unfinishedSince = unfinished === undefined ? -1 : now;
+      return false;
+    }
+    if (this.#unfinishedSince === -1) this.#unfinishedSince = now;
+    return now - this.#unfinishedSince >= this.#times.handshakeTimeoutMs;
   }
 
   /** Asks a silent peer for a sign of life; true if it has given none. */

@@ -39,10 +39,21 @@ export class FrameReader {
   /** Payload of the DATA frame that is still to come. */
   #dataLeft = 0;
   #stopped = false;
+  #frames = 0;
 
   constructor(sink: FrameSink, maxFrameBytes: number) {
     this.#sink = sink;
     this.maxFrameBytes = maxFrameBytes;
+  }
+
+  /** Frames whose header has come, so far. */
+  get frames(): number {
+    return this.#frames;
+  }
+
+  /** Whether a frame was begun whose end is needed to do anything with it: any but DATA. */
+  get isWithinFrame(): boolean {
+    return this.#headerHave > 0 || this.#payload !== undefined;
   }
 
   /** Reads nothing more. */
@@ -99,6 +110,7 @@ export class FrameReader {
         `a frame of ${size} bytes, SETTINGS_MAX_FRAME_SIZE is ${this.maxFrameBytes}`,
       );
     }
+    this.#frames++;
     this.#sink.onFrameStart(type, streamId);
     if (type === frameType.data && (flags & frameFlag.padded) === 0) {
       this.#sink.onDataStart(flags, streamId, size);

@@ -377,7 +377,6 @@ export class Http2Connection implements FrameSink {
     );
     block.add(bytes, from, to);
     this.#headerBlock = block;
-    this.#watch.onHeaderBlock(true);
   }
 
   #onContinuation(flags: number, bytes: Buffer, start: number, end: number): void {
@@ -388,7 +387,6 @@ export class Http2Connection implements FrameSink {
     block.add(bytes, start, end);
     if (!endHeaders) return;
     this.#headerBlock = undefined;
-    this.#watch.onHeaderBlock(false);
     const whole = block.whole();
     this.#onHeaderBlock(
       block.streamId,
@@ -493,7 +491,7 @@ export class Http2Connection implements FrameSink {
     this.#floods.worked();
     if (list.truncated) {
       this.#refuse("header-list-size", `a header list of ${list.size} bytes`);
-      this.#failStream(stream, errorCode.enhanceYourCalm, "its header list is too large");
+      this.#failStream(stream, errorCode.enhanceYourCalm, "its header list is too large", false);
       return;
     }
     if (!this.isServer && !stream.headReceived) {
@@ -849,6 +847,11 @@ export class Http2Connection implements FrameSink {
 
   // For the watch.
 
+  /** The header block that was begun and has not ended. */
+  get headerBlock(): HeaderBlock | undefined {
+    return this.#headerBlock;
+  }
+
   /** Whether anything came since the last time. */
   takeHeard(): boolean {
     const heard = this.#heard;
@@ -858,6 +861,10 @@ export class Http2Connection implements FrameSink {
 
   get streams(): readonly Http2Stream[] {
     return [...this.#streams.values()];
+  }
+
+  get reader(): FrameReader {
+    return this.#reader;
   }
 
   get output(): OutputBuffer {
