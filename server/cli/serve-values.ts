@@ -24,6 +24,11 @@ export function checkServeValues(values: ServeValues, repositories: readonly str
     problems.push("--tls-client-ca needs --tls-cert and --tls-key");
   if (values["load-model"].length > 0 && values["model-control-mode"] !== "explicit")
     problems.push("--load-model means something in --model-control-mode explicit only");
+  if (values["max-connection-memory"] < values["max-message-size"]) {
+    problems.push(
+      "--max-connection-memory is less than --max-message-size: the largest message would never be taken",
+    );
+  }
   if (problems.length > 0) {
     throw new TensorwireError("SETTING_INVALID", problems.join("\n"), {
       problems: `${problems.length}`,

@@ -181,6 +181,30 @@ export const serveSettings = {
     default: "5m",
     help: "Time that a connection may idle",
   },
+  "stall-timeout": {
+    kind: "duration",
+    group: "Limits",
+    default: "1m",
+    help: "Time that an answer may wait for a caller that takes nothing of it, or a unary gRPC request for its next byte (HTTP/2)",
+  },
+  "keepalive-interval": {
+    kind: "duration",
+    group: "Limits",
+    default: "1m",
+    help: "Silence after which an HTTP/2 caller is asked by PING whether it is there",
+  },
+  "keepalive-timeout": {
+    kind: "duration",
+    group: "Limits",
+    default: "20s",
+    help: "Time for the answer to that PING; without one the connection is closed",
+  },
+  "max-connection-memory": {
+    kind: "bytes",
+    group: "Limits",
+    default: "256MiB",
+    help: "Unary gRPC request messages that one HTTP/2 connection may have under way, in all",
+  },
   "drain-delay": {
     kind: "duration",
     group: "Lifecycle",
