@@ -1,7 +1,3 @@
-import type {
-  ModelInferRequest,
-  ModelInferRequest_InferInputTensor,
-} from "../../gen/inference/grpc_service_pb.ts";
 import {
   batchSizeExceeded,
   batchSizeMismatch,
@@ -18,6 +14,7 @@ import {
 } from "../errors/request-errors.ts";
 import { datatypeUnknown, shapeInvalid, tensorBytesMismatch } from "../errors/tensor-errors.ts";
 import { TensorwireError } from "../errors/tensorwire-error.ts";
+import type { InferRequest } from "../rpc/infer-messages.ts";
 import { splitBytesElements } from "../tensor/bytes-elements.ts";
 import { contentsHoldElements, decodeContents } from "../tensor/contents.ts";
 import { elementSize, isDatatype } from "../tensor/datatype.ts";
@@ -25,6 +22,8 @@ import { elementCount, shapeMatches } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { parameterValue } from "./infer-parameter.ts";
 import type { ModelSignature, TensorSpec } from "./signature.ts";
+
+type InferInput = InferRequest["inputs"][number];
 
 /** An output that a request asks for. */
 export interface RequestedOutput {
@@ -57,7 +56,7 @@ export interface DecodedRequest {
 export function decodeRequest(
   model: string,
   signature: ModelSignature,
-  request: ModelInferRequest,
+  request: InferRequest,
 ): DecodedRequest {
   const outputs = requestedOutputs(model, signature, request);
   const form = request.rawInputContents.length > 0 ? "raw" : "typed";
@@ -81,7 +80,7 @@ export function decodeRequest(
 function requestedOutputs(
   model: string,
   signature: ModelSignature,
-  request: ModelInferRequest,
+  request: InferRequest,
 ): RequestedOutput[] {
   if (request.outputs.length === 0) {
     return signature.outputs.map(({ name, labels }) => ({ name, labels, classes: 0 }));
@@ -112,11 +111,7 @@ function readClasses(value: boolean | bigint | number | string | undefined): num
 }
 
 /** The spec of each given input, in the order of the request. */
-function pairInputs(
-  model: string,
-  signature: ModelSignature,
-  request: ModelInferRequest,
-): TensorSpec[] {
+function pairInputs(model: string, signature: ModelSignature, request: InferRequest): TensorSpec[] {
   const { inputs, rawInputContents } = request;
   const given = inputs.map(({ name }) => name);
   const missing = signature.inputs.filter((spec) => !spec.optional && !given.includes(spec.name));
@@ -151,16 +146,16 @@ function sharedMemoryUnsupported(tensor: string): TensorwireError {
   );
 }
 
-function readShape(input: ModelInferRequest_InferInputTensor): number[] {
-  const shape = input.shape.map(Number);
+function readShape(input: InferInput): number[] {
+  const shape = Array.from(input.shape, Number);
   if (Number.isNaN(elementCount(shape)))
-    throw shapeInvalid(input.name, `[${input.shape.join(",")}]`);
+    throw shapeInvalid(input.name, `[${Array.from(input.shape).join(",")}]`);
   return shape;
 }
 
 function checkBatch(
   model: string,
-  request: ModelInferRequest,
+  request: InferRequest,
   shapes: readonly (readonly number[])[],
   specs: readonly TensorSpec[],
   maxBatchSize: number,
@@ -178,7 +173,7 @@ function checkBatch(
 }
 
 function decodeInput(
-  input: ModelInferRequest_InferInputTensor,
+  input: InferInput,
   shape: readonly number[],
   spec: TensorSpec,
   raw: Uint8Array | undefined,

@@ -1,14 +1,10 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { ModelInferResponseSchema } from "../../gen/inference/grpc_service_pb.ts";
+import type { InferResponse } from "../rpc/infer-messages.ts";
 import { joinBytesElements } from "../tensor/bytes-elements.ts";
 import { encodeContents, hasContentsField } from "../tensor/contents.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 /** The part of a response that holds the outputs. */
-export type EncodedOutputs = Pick<
-  MessageInitShape<typeof ModelInferResponseSchema>,
-  "outputs" | "rawOutputContents"
->;
+export type EncodedOutputs = Pick<InferResponse, "outputs" | "rawOutputContents">;
 
 /**
  * Writes outputs in the form in which the inputs came. Raw and typed contents do not mix in one

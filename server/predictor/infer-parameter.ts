@@ -1,6 +1,6 @@
-import type { InferParameter } from "../../gen/inference/grpc_service_pb.ts";
+import type { InferParameterValue } from "../rpc/infer-messages.ts";
 
-type Parameters = Readonly<Record<string, InferParameter>>;
+type Parameters = Readonly<Record<string, InferParameterValue>>;
 
 /** Value of a request parameter, whatever its type; `undefined` if it is absent or empty. */
 export function parameterValue(

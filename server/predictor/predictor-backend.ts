@@ -1,6 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type {
-  ModelInferResponseSchema,
   ModelRepositoryParameter,
   RepositoryIndexResponse_ModelIndexSchema,
   RepositoryModelLoadRequest,
@@ -12,7 +11,8 @@ import { parameterInvalid } from "../errors/request-errors.ts";
 import { TensorwireError } from "../errors/tensorwire-error.ts";
 import type { Log } from "../observability/log.ts";
 import type { CallAbort } from "../rpc/call-context.ts";
-import type { InferenceBackend } from "../rpc/inference-backend.ts";
+import type { InferRequest } from "../rpc/infer-messages.ts";
+import type { InferenceBackend, StreamInferResponse } from "../rpc/inference-backend.ts";
 import { abortError } from "./call-queue.ts";
 import { type ControlPolicy, checkControl } from "./control-policy.ts";
 import { readConfigOverride } from "./model-config/read-config.ts";
@@ -153,12 +153,9 @@ export function createPredictorBackend(options: PredictorBackendOptions): Infere
 /** One answer of ModelStreamInfer: a request that fails does not end the stream. */
 async function streamAnswer(
   repository: Repository,
-  request: Parameters<ServedModel["infer"]>[0],
+  request: InferRequest,
   call: CallAbort,
-): Promise<{
-  errorMessage?: string;
-  inferResponse: MessageInitShape<typeof ModelInferResponseSchema>;
-}> {
+): Promise<StreamInferResponse> {
   try {
     const inferResponse = await repository
       .resolve(request.modelName, request.modelVersion)

@@ -1,12 +1,8 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import type {
-  ModelInferRequest,
-  ModelInferResponseSchema,
-} from "../../gen/inference/grpc_service_pb.ts";
 import type { ModelConfig } from "../../gen/inference/model_config_pb.ts";
 import { fromUnknown } from "../errors/from-unknown.ts";
 import type { TensorwireError } from "../errors/tensorwire-error.ts";
 import type { CallAbort } from "../rpc/call-context.ts";
+import type { InferRequest, InferResponse } from "../rpc/infer-messages.ts";
 import { CallQueue } from "./call-queue.ts";
 import { classify } from "./classification.ts";
 import { type DecodedRequest, decodeRequest } from "./decode-request.ts";
@@ -20,8 +16,6 @@ import type { ModelSignature } from "./signature.ts";
  * when it ends. More would take them out of reach of a cancel.
  */
 const engineSlots = 2;
-
-type InferResponse = MessageInitShape<typeof ModelInferResponseSchema>;
 
 /** What a version is made of. */
 export interface ServedModelParts {
@@ -72,7 +66,7 @@ export class ServedModel {
    *
    * @throws TensorwireError what {@link decodeRequest}, {@link CallQueue.run} and the engine throw
    */
-  infer(request: ModelInferRequest, call: CallAbort): InferResponse | Promise<InferResponse> {
+  infer(request: InferRequest, call: CallAbort): InferResponse | Promise<InferResponse> {
     const arrived = performance.now();
     try {
       const decoded = decodeRequest(this.name, this.signature, request);

@@ -1,5 +1,15 @@
 import { create, type DescMethodUnary, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
+import {
+  decodeModelInferRequest,
+  decodeModelReadyRequest,
+  decodeServerLiveRequest,
+  decodeServerReadyRequest,
+  encodeModelInferResponseParts,
+  encodeModelReadyResponse,
+  encodeServerLiveResponse,
+  encodeServerReadyResponse,
+} from "../../gen/inference/grpc_service_codec.ts";
 import { GRPCInferenceService } from "../../gen/inference/grpc_service_pb.ts";
 import { fromUnknown, messageOf } from "../errors/from-unknown.ts";
 import { serverDraining } from "../errors/server-errors.ts";
@@ -113,7 +123,17 @@ function codeName(thrown: unknown): string {
   return Code[thrown instanceof ConnectError ? thrown.code : fromUnknown(thrown).code];
 }
 
+/** Codecs of the calls that come often; the others go through protobuf-es. */
+const generated: Readonly<Record<string, MessageCodec<unknown, never>>> = {
+  ModelInfer: { decode: decodeModelInferRequest, encode: encodeModelInferResponseParts },
+  ModelReady: { decode: decodeModelReadyRequest, encode: encodeModelReadyResponse },
+  ServerLive: { decode: decodeServerLiveRequest, encode: encodeServerLiveResponse },
+  ServerReady: { decode: decodeServerReadyRequest, encode: encodeServerReadyResponse },
+};
+
 function codecOf(method: DescMethodUnary): MessageCodec<unknown, unknown> {
+  const codec = generated[method.name] as MessageCodec<unknown, unknown> | undefined;
+  if (codec) return codec;
   return {
     decode: (bytes) => fromBinary(method.input, bytes),
     encode: (message) => toBinary(method.output, create(method.output, message as never)),

@@ -1,8 +1,16 @@
 import type { MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import type { GRPCInferenceService } from "../../gen/inference/grpc_service_pb.ts";
 import type { CallContext } from "./call-context.ts";
+import type { InferRequest, InferResponse } from "./infer-messages.ts";
 
 type Methods = typeof GRPCInferenceService.method;
+
+/** One answer of ModelStreamInfer. */
+export interface StreamInferResponse {
+  /** Why the request failed; absent or empty if it did not. */
+  readonly errorMessage?: string | undefined;
+  readonly inferResponse?: InferResponse | undefined;
+}
 
 /**
  * GRPCInferenceService as plain functions of messages, so that gRPC, gRPC-Web, Connect and REST
@@ -18,13 +26,11 @@ export type InferenceBackend = {
   ) => Promise<MessageInitShape<Methods[K]["output"]>>;
 } & {
   readonly modelInfer: (
-    request: MessageShape<Methods["modelInfer"]["input"]>,
+    request: InferRequest,
     context: CallContext,
-  ) =>
-    | MessageInitShape<Methods["modelInfer"]["output"]>
-    | Promise<MessageInitShape<Methods["modelInfer"]["output"]>>;
+  ) => InferResponse | Promise<InferResponse>;
   readonly modelStreamInfer: (
-    requests: AsyncIterable<MessageShape<Methods["modelStreamInfer"]["input"]>>,
+    requests: AsyncIterable<InferRequest>,
     context: CallContext,
-  ) => AsyncIterable<MessageInitShape<Methods["modelStreamInfer"]["output"]>>;
+  ) => AsyncIterable<StreamInferResponse>;
 };

@@ -1,8 +1,13 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
-import { GRPCInferenceService } from "../../gen/inference/grpc_service_pb.ts";
+import {
+  GRPCInferenceService,
+  type ModelStreamInferResponseSchema,
+} from "../../gen/inference/grpc_service_pb.ts";
 import { peerKey } from "../wire/peer.ts";
 import { type CallContext, SignalCallContext } from "./call-context.ts";
-import type { InferenceBackend } from "./inference-backend.ts";
+import { inferResponseMessage } from "./infer-messages.ts";
+import type { InferenceBackend, StreamInferResponse } from "./inference-backend.ts";
 
 /** Serves an {@link InferenceBackend} over gRPC, gRPC-Web and Connect. */
 export function registerInferenceService(router: ConnectRouter, backend: InferenceBackend): void {
@@ -12,9 +17,10 @@ export function registerInferenceService(router: ConnectRouter, backend: Inferen
     modelReady: (request, context) => backend.modelReady(request, callContext(context)),
     serverMetadata: (request, context) => backend.serverMetadata(request, callContext(context)),
     modelMetadata: (request, context) => backend.modelMetadata(request, callContext(context)),
-    modelInfer: (request, context) => backend.modelInfer(request, callContext(context)),
+    modelInfer: async (request, context) =>
+      inferResponseMessage(await backend.modelInfer(request, callContext(context))),
     modelStreamInfer: (requests, context) =>
-      backend.modelStreamInfer(requests, callContext(context)),
+      streamMessages(backend.modelStreamInfer(requests, callContext(context))),
     modelConfig: (request, context) => backend.modelConfig(request, callContext(context)),
     modelStatistics: (request, context) => backend.modelStatistics(request, callContext(context)),
     repositoryIndex: (request, context) => backend.repositoryIndex(request, callContext(context)),
@@ -37,6 +43,19 @@ export function registerInferenceService(router: ConnectRouter, backend: Inferen
     traceSetting: (request, context) => backend.traceSetting(request, callContext(context)),
     logSettings: (request, context) => backend.logSettings(request, callContext(context)),
   });
+}
+
+async function* streamMessages(
+  responses: AsyncIterable<StreamInferResponse>,
+): AsyncIterable<MessageInitShape<typeof ModelStreamInferResponseSchema>> {
+  for await (const { errorMessage, inferResponse } of responses) {
+    yield {
+      ...(errorMessage === undefined ? {} : { errorMessage }),
+      ...(inferResponse === undefined
+        ? {}
+        : { inferResponse: inferResponseMessage(inferResponse) }),
+    };
+  }
 }
 
 function callContext({ signal, values, requestHeader }: HandlerContext): CallContext {

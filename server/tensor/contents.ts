@@ -1,8 +1,3 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import type {
-  InferTensorContents,
-  InferTensorContentsSchema,
-} from "../../gen/inference/grpc_service_pb.ts";
 import {
   contentsFieldMismatch,
   datatypeNeedsRaw,
@@ -14,7 +9,19 @@ import { elementCount } from "./shape.ts";
 import type { Tensor } from "./tensor.ts";
 import { allocateTypedArray, bytesOf, type TypedArray, viewTypedArray } from "./typed-array.ts";
 
-type ContentsField = Exclude<keyof InferTensorContents, `$${string}`>;
+/** Typed contents of a tensor: arrays of numbers, typed or plain, one of them filled. */
+export interface TypedContents {
+  readonly boolContents: ArrayLike<boolean | number>;
+  readonly intContents: ArrayLike<number>;
+  readonly int64Contents: ArrayLike<bigint>;
+  readonly uintContents: ArrayLike<number>;
+  readonly uint64Contents: ArrayLike<bigint>;
+  readonly fp32Contents: ArrayLike<number>;
+  readonly fp64Contents: ArrayLike<number>;
+  readonly bytesContents: readonly Uint8Array[];
+}
+
+type ContentsField = keyof TypedContents;
 
 const fields: readonly ContentsField[] = [
   "boolContents",
@@ -58,7 +65,7 @@ export function hasContentsField(datatype: Datatype): boolean {
 }
 
 /** Whether any field of the contents holds an element. */
-export function contentsHoldElements(contents: InferTensorContents | undefined): boolean {
+export function contentsHoldElements(contents: TypedContents | undefined): boolean {
   return contents !== undefined && fields.some((field) => contents[field].length > 0);
 }
 
@@ -73,7 +80,7 @@ export function decodeContents(
   name: string,
   datatype: Datatype,
   shape: readonly number[],
-  contents: InferTensorContents | undefined,
+  contents: TypedContents | undefined,
 ): Tensor {
   const expected = fieldOf[datatype];
   if (expected === undefined) throw datatypeNeedsRaw(name, datatype);
@@ -92,8 +99,8 @@ export function decodeContents(
   }
   const array = allocateTypedArray(datatype, count);
   const range = ranges[datatype];
-  if (range) checkRange(name, datatype, values as number[], range);
-  copyInto(array, values as readonly (number | bigint | boolean)[]);
+  if (range) checkRange(name, datatype, values as ArrayLike<number>, range);
+  copyInto(array, values as ArrayLike<number | bigint | boolean>);
   return { name, datatype, shape, bytes: bytesOf(array) };
 }
 
@@ -103,21 +110,20 @@ export function decodeContents(
  * @param tensor - of a datatype with {@link hasContentsField}
  * @throws TensorwireError `DATATYPE_NEEDS_RAW` for others
  */
-export function encodeContents(tensor: Tensor): MessageInitShape<typeof InferTensorContentsSchema> {
+export function encodeContents(tensor: Tensor): Partial<TypedContents> {
   const field = fieldOf[tensor.datatype];
   if (field === undefined) throw datatypeNeedsRaw(tensor.name, tensor.datatype);
   if (tensor.elements) return { bytesContents: [...tensor.elements] };
   const array = viewTypedArray(tensor.name, tensor.datatype, tensor.bytes, tensor.shape);
-  return { [field]: tensor.datatype === "BOOL" ? Array.from(array, Boolean) : toNumbers(array) };
+  return { [field]: array };
 }
 
-function toNumbers(array: TypedArray): readonly (number | bigint)[] {
-  return Array.from<number | bigint>(
-    array as Iterable<number | bigint> & ArrayLike<number | bigint>,
-  );
-}
-
-function copyInto(array: TypedArray, values: readonly (number | bigint | boolean)[]): void {
+function copyInto(array: TypedArray, values: ArrayLike<number | bigint | boolean>): void {
+  if (ArrayBuffer.isView(values)) {
+    // The field's typed array has elements of the same kind, number or bigint.
+    (array as Float64Array).set(values as unknown as Float64Array);
+    return;
+  }
   // One datatype decides both sides: BOOL booleans become 0 and 1 by assignment, the rest match.
   const target = array as { [index: number]: number | bigint };
   for (let index = 0; index < values.length; index++) {
@@ -129,7 +135,7 @@ function copyInto(array: TypedArray, values: readonly (number | bigint | boolean
 function checkRange(
   name: string,
   datatype: FixedSizeDatatype,
-  values: readonly number[],
+  values: ArrayLike<number>,
   [min, max]: readonly [number, number],
 ): void {
   for (let index = 0; index < values.length; index++) {

@@ -2,10 +2,7 @@ import { fileURLToPath } from "node:url";
 import { create } from "@bufbuild/protobuf";
 import test from "ava";
 import { Registry } from "prom-client";
-import {
-  ModelInferRequestSchema,
-  ModelInferResponseSchema,
-} from "../../gen/inference/grpc_service_pb.ts";
+import { ModelInferRequestSchema } from "../../gen/inference/grpc_service_pb.ts";
 import { TensorwireError } from "../../server/errors/tensorwire-error.ts";
 import {
   createPredictor,
@@ -13,6 +10,7 @@ import {
   type PredictorOptions,
 } from "../../server/predictor/predictor.ts";
 import { SignalCallContext } from "../../server/rpc/call-context.ts";
+import { inferContentsMessage, inferResponseMessage } from "../../server/rpc/infer-messages.ts";
 import { joinBytesElements, splitBytesElements } from "../../server/tensor/bytes-elements.ts";
 import { decodeContents, encodeContents, hasContentsField } from "../../server/tensor/contents.ts";
 import { elementCount } from "../../server/tensor/shape.ts";
@@ -88,8 +86,7 @@ for (const { model, inputs, outputs } of readExpectations()) {
         inputs: headers,
         rawInputContents: [...inputs.values()].map(({ raw }) => raw),
       });
-      const response = create(
-        ModelInferResponseSchema,
+      const response = inferResponseMessage(
         await predictors[execution]!.backend.modelInfer(request, context),
       );
       t.is(response.id, "7");
@@ -117,7 +114,7 @@ for (const { model, inputs, outputs } of readExpectations()) {
     const send = () => {
       const typed = [...inputs].map(([name, expected], index) => ({
         ...headers[index],
-        contents: encodeContents(toTensor(name, expected)),
+        contents: inferContentsMessage(encodeContents(toTensor(name, expected))),
       }));
       return predictors.worker!.backend.modelInfer(
         create(ModelInferRequestSchema, { modelName: model, inputs: typed }),
@@ -128,7 +125,7 @@ for (const { model, inputs, outputs } of readExpectations()) {
     await (allTyped ? answersTyped : refusesTyped)();
 
     async function answersTyped(): Promise<void> {
-      const response = create(ModelInferResponseSchema, await send());
+      const response = inferResponseMessage(await send());
       t.is(response.rawOutputContents.length, 0);
       for (const output of response.outputs) {
         const { datatype, shape, raw } = outputs.get(output.name)!;

@@ -3,6 +3,7 @@ import test from "ava";
 import fc from "fast-check";
 import { InferTensorContentsSchema } from "../../gen/inference/grpc_service_pb.ts";
 import { TensorwireError } from "../../server/errors/tensorwire-error.ts";
+import { inferContentsMessage } from "../../server/rpc/infer-messages.ts";
 import {
   contentsHoldElements,
   decodeContents,
@@ -34,7 +35,7 @@ test("contents come back as they were after a trip over the wire", (t) => {
   t.notThrows(() =>
     fc.assert(
       fc.property(tensors, (tensor) => {
-        const message = create(InferTensorContentsSchema, encodeContents(tensor));
+        const message = inferContentsMessage(encodeContents(tensor));
         const received = fromBinary(
           InferTensorContentsSchema,
           toBinary(InferTensorContentsSchema, message),

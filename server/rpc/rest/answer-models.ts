@@ -2,7 +2,6 @@ import { create } from "@bufbuild/protobuf";
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import {
   ModelConfigRequestSchema,
-  ModelInferResponseSchema,
   ModelMetadataRequestSchema,
   type ModelMetadataResponse,
   ModelMetadataResponseSchema,
@@ -13,6 +12,7 @@ import {
   ServerMetadataRequestSchema,
 } from "../../../gen/inference/grpc_service_pb.ts";
 import { ModelConfigSchema } from "../../../gen/inference/model_config_pb.ts";
+import { inferResponseMessage } from "../infer-messages.ts";
 import { decodeInfer, encodeInfer, jsonLengthHeader } from "./infer-codec.ts";
 import { jsonResponse } from "./json-response.ts";
 import { messageJson } from "./message-json.ts";
@@ -34,7 +34,7 @@ export async function infer({
     request.header.get(jsonLengthHeader),
   );
   const response = await options.backend.modelInfer(decoded.request, context);
-  return encodeInfer(create(ModelInferResponseSchema, response), decoded.isBinaryOutput);
+  return encodeInfer(inferResponseMessage(response), decoded.isBinaryOutput);
 }
 
 /** Names of the models that take requests; the same in v1 and v2. */

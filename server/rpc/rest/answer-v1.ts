@@ -1,7 +1,6 @@
-import { create } from "@bufbuild/protobuf";
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
-import { ModelInferResponseSchema } from "../../../gen/inference/grpc_service_pb.ts";
 import { TensorwireError } from "../../errors/tensorwire-error.ts";
+import { inferResponseMessage } from "../infer-messages.ts";
 import { metadataOf } from "./answer-models.ts";
 import { parseJsonObject } from "./json-object.ts";
 import { jsonResponse } from "./json-response.ts";
@@ -16,7 +15,7 @@ export async function predictV1(call: RestCall): Promise<UniversalServerResponse
   const { inputs } = await metadataOf(call);
   const decoded = decodePredict(match.model, body, inputs);
   const response = await options.backend.modelInfer(decoded.request, context);
-  return jsonResponse(200, encodePredict(create(ModelInferResponseSchema, response), decoded.form));
+  return jsonResponse(200, encodePredict(inferResponseMessage(response), decoded.form));
 }
 
 /** Refuses explanations, for which a model needs an explainer. */

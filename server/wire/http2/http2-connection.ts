@@ -975,12 +975,10 @@ export class Http2Connection implements FrameSink {
   }
 
   #closeSocket(): void {
-    const { socket } = this;
-    this.#output.flush();
     // What the peer still sends is read and dropped: to close now would make the kernel reset the
     // connection, and the GOAWAY could be lost.
     this.#reader.stop();
-    if (!socket.writableEnded) socket.end();
+    this.#output.end();
     this.#watch.closeWithin(closeLingerMs);
   }
 

@@ -26,6 +26,7 @@ export class OutputBuffer {
   #settledEarly = 0;
   #scheduled = false;
   #held = false;
+  #ending = false;
   /** Bytes given to the socket so far, and taken by it. */
   #flushedBytes = 0;
 
@@ -146,6 +147,18 @@ export class OutputBuffer {
     }
   }
 
+  /** Ends the socket behind what was written; what is written later is dropped. */
+  end(): void {
+    this.#ending = true;
+    this.flush();
+    this.#endWhenEmpty();
+  }
+
+  #endWhenEmpty(): void {
+    // What waits for a write that is under way is given to the socket when that is over.
+    if (this.#slab === undefined && !this.#socket.writableEnded) this.#socket.end();
+  }
+
   /** Forgets what was not given to the socket. */
   drop(): void {
     if (this.#slab) recycle(this.#slab);
@@ -162,7 +175,10 @@ export class OutputBuffer {
     }
     this.#settle();
     this.#onDrained();
-    if (!this.#held) this.flush();
+    if (this.#ending) {
+      this.flush();
+      this.#endWhenEmpty();
+    } else if (!this.#held) this.flush();
   };
 
   #settle(): void {

@@ -10,6 +10,7 @@ import {
   ModelInferRequestSchema,
   ModelInferResponseSchema,
 } from "../../../gen/inference/grpc_service_pb.ts";
+import { inferContentsMessage } from "../../../server/rpc/infer-messages.ts";
 import { joinBytesElements } from "../../../server/tensor/bytes-elements.ts";
 import { encodeContents } from "../../../server/tensor/contents.ts";
 import { bytesOf } from "../../../server/tensor/typed-array.ts";
@@ -29,7 +30,7 @@ function answerWith(made: TypedTensor, contents: "raw" | "typed") {
     made.datatype === "BYTES"
       ? encodeContents({ name: "y", datatype: "BYTES", shape, elements: made.bytes })
       : encodeContents({ name: "y", datatype: made.datatype, shape, bytes: raw });
-  return read({ outputs: [{ ...output, contents: typed }] });
+  return read({ outputs: [{ ...output, contents: inferContentsMessage(typed) }] });
 }
 
 const samples: readonly TypedTensor[] = [

@@ -1,13 +1,9 @@
 import { gunzipSync, gzipSync } from "node:zlib";
-import { create } from "@bufbuild/protobuf";
 import { createContextValues } from "@connectrpc/connect";
 import test from "ava";
-import {
-  type ModelInferRequest,
-  ModelInferResponseSchema,
-  type RepositoryModelLoadRequest,
-} from "../../../gen/inference/grpc_service_pb.ts";
+import type { RepositoryModelLoadRequest } from "../../../gen/inference/grpc_service_pb.ts";
 import { TensorwireError } from "../../../server/errors/tensorwire-error.ts";
+import type { InferRequest } from "../../../server/rpc/infer-messages.ts";
 import type { InferenceBackend } from "../../../server/rpc/inference-backend.ts";
 import { createRestHandler, type RestHandler } from "../../../server/rpc/rest/rest-handler.ts";
 import { type Peer, peerKey } from "../../../server/wire/peer.ts";
@@ -16,7 +12,7 @@ import { PeerGoneError } from "../../../server/wire/request-signal.ts";
 /** A backend that answers its inputs as outputs and keeps what it was asked. */
 interface Echo {
   readonly handler: RestHandler;
-  readonly requests: ModelInferRequest[];
+  readonly requests: InferRequest[];
   readonly loads: RepositoryModelLoadRequest[];
   readonly peers: Peer[];
   ready: boolean;
@@ -36,13 +32,13 @@ function echo(
     async modelInfer(request) {
       state.requests.push(request);
       if (request.modelName === "broken") throw new Error("a secret path");
-      return create(ModelInferResponseSchema, {
+      return {
         modelName: request.modelName,
         modelVersion: "1",
         id: request.id,
         outputs: request.inputs.map(({ name, datatype, shape }) => ({ name, datatype, shape })),
         rawOutputContents: request.rawInputContents,
-      });
+      };
     },
     async modelMetadata({ name }) {
       return {
