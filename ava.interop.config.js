@@ -1,5 +1,5 @@
 export default {
-  files: ["test/interop/**/*.test.ts"],
+  files: ["test/interop/**/*.test.ts", "test/conformance/**/*.test.ts"],
   extensions: ["ts"],
   workerThreads: false,
   concurrency: 1,

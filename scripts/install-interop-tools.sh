@@ -103,6 +103,8 @@ print(" ".join(f"{name.strip()} {version(name.strip())}" for name in sys.stdin i
 }
 
 go_tool grpcurl github.com/fullstorydev/grpcurl/cmd/grpcurl v1.9.3
+go_tool h2spec github.com/summerwind/h2spec/cmd/h2spec v2.2.1+incompatible
+go_tool connectconformance connectrpc.com/conformance/cmd/connectconformance v1.0.7
 venv triton
 venv kserve
 debian chromium command -v chromium
@@ -116,8 +118,13 @@ fi
 echo
 grpcurl_version=
 [ -x "$tools/bin/grpcurl" ] && grpcurl_version=$(sed 's/.*@//' "$tools/bin/.grpcurl" 2>/dev/null)
+go_version() { # NAME
+  [ -x "$tools/bin/$1" ] && sed 's/.*@//' "$tools/bin/.$1" 2>/dev/null
+}
 row TOOL WHERE VERSION
 row grpcurl "$tools/bin/grpcurl" "$grpcurl_version"
+row h2spec "$tools/bin/h2spec" "$(go_version h2spec)"
+row connectconformance "$tools/bin/connectconformance" "$(go_version connectconformance)"
 row chromium "$(command -v chromium)" "$(first_line chromium --version)"
 row h2load "$(command -v h2load)" "$(first_line h2load --version)"
 venvs="triton kserve"
