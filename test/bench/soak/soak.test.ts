@@ -77,11 +77,17 @@ test("memory that grows is found, and memory that goes up and down is not", (t) 
   t.deepEqual(failures(heaps(20, 22, 24, 26)), ["the heap is flat"]);
   t.deepEqual(failures(heaps(20, 24, 20, 21)), []);
   t.deepEqual(failures(heaps(26, 24, 22, 20)), []);
-  const outside = flat.map((one, index) => ({
-    ...one,
-    externalBytes: (60 + 20 * index) * mebibyte,
-  }));
-  t.deepEqual(failures({ samples: outside }), ["memory outside the heap is flat"]);
+  const outside = (share: number, seconds: number): Partial<SoakResult> => ({
+    samples: flat.map((one, index) => ({
+      ...one,
+      seconds: index * seconds,
+      externalBytes: (60 + share * index) * mebibyte,
+    })),
+  });
+  const grows = ["memory outside the heap is flat"];
+  t.deepEqual(failures(outside(25, 30)), grows);
+  t.deepEqual(failures(outside(20, 30)), [], "the buffers that are kept may still fill up");
+  t.deepEqual(failures(outside(20, 200)), grows, "they are full after five minutes");
 });
 
 test("the slope is that of least squares", (t) => {
