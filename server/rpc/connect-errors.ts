@@ -19,7 +19,10 @@ export type InternalErrorListener = (error: TensorwireError, method: string) => 
  * google.rpc.ErrorInfo (and RetryInfo where a time to retry is known) as details. A call whose
  * deadline passes, or whose caller leaves, ends there and then, whatever the service does.
  */
-export function createErrorInterceptor(onInternalError: InternalErrorListener): Interceptor {
+export function createErrorInterceptor(
+  onInternalError: InternalErrorListener,
+  describe: DescribeError = toConnectError,
+): Interceptor {
   return (next) => async (request) => {
     const { signal } = request;
     const failed = (thrown: unknown): ConnectError =>
@@ -28,6 +31,7 @@ export function createErrorInterceptor(onInternalError: InternalErrorListener): 
         signal,
         `${request.service.typeName}/${request.method.name}`,
         onInternalError,
+        describe,
       );
     let response: UnaryResponse | StreamResponse;
     try {
@@ -57,16 +61,20 @@ function convert(
   signal: AbortSignal,
   method: string,
   onInternalError: InternalErrorListener,
+  describe: DescribeError,
 ): ConnectError {
   if (thrown instanceof ConnectError) return thrown;
   // The caller is gone, or the service threw on what the signal says: no failure of ours.
   if (thrown instanceof PeerGoneError || (signal.aborted && !(thrown instanceof TensorwireError))) {
-    return toConnectError(abortedCall(signal));
+    return describe(abortedCall(signal));
   }
   const error = fromUnknown(thrown);
   if (error.reason === "INTERNAL") onInternalError(error, method);
-  return toConnectError(error);
+  return describe(error);
 }
+
+/** How an error is told to callers. */
+export type DescribeError = (error: TensorwireError) => ConnectError;
 
 /** The error as Connect, gRPC and gRPC-Web send it. */
 export function toConnectError(error: TensorwireError): ConnectError {

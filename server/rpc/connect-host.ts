@@ -1,3 +1,4 @@
+import type { Registry } from "@bufbuild/protobuf";
 import { type ConnectRouter, createConnectRouter, type Interceptor } from "@connectrpc/connect";
 import type {
   UniversalHandlerFn,
@@ -5,7 +6,7 @@ import type {
   UniversalServerResponse,
 } from "@connectrpc/connect/protocol";
 import { TensorwireError } from "../errors/tensorwire-error.ts";
-import { createErrorInterceptor } from "./connect-errors.ts";
+import { createErrorInterceptor, type DescribeError } from "./connect-errors.ts";
 import { reencodeGrpcMessage } from "./grpc-message.ts";
 import { messageCompressions } from "./message-compression.ts";
 import { refusedRpc } from "./refused-rpc.ts";
@@ -27,19 +28,27 @@ export interface ConnectHostOptions {
   readonly interceptors: readonly Interceptor[];
   /** Told of failures that are ours. */
   readonly onInternalError: (error: TensorwireError, method: string) => void;
+  /** Types that messages in google.protobuf.Any may have when they are JSON. */
+  readonly jsonRegistry?: Registry;
+  /** How errors are told to callers. Default: with google.rpc.ErrorInfo. */
+  readonly describeError?: DescribeError;
   /** Answers what is no RPC. */
   readonly fallback: UniversalHandlerFn;
 }
 
 /** Hosts Connect services: gRPC, gRPC-Web and Connect on the paths of the services' methods. */
 export function createConnectHost(options: ConnectHostOptions): UniversalHandlerFn {
-  const compressions = messageCompressions(options.maxMessageBytes);
+  const compressions = messageCompressions(options.maxMessageBytes, options.describeError);
   const router = createConnectRouter({
     acceptCompression: compressions,
     // Tensors hardly shrink, and compressing them costs more than sending them.
     compressMinBytes: neverCompressBytes,
     readMaxBytes: options.maxMessageBytes,
-    interceptors: [...options.interceptors, createErrorInterceptor(options.onInternalError)],
+    ...(options.jsonRegistry ? { jsonOptions: { registry: options.jsonRegistry } } : {}),
+    interceptors: [
+      ...options.interceptors,
+      createErrorInterceptor(options.onInternalError, options.describeError),
+    ],
   });
   options.routes(router);
   const encodings = new Set(["identity", ...compressions.map(({ name }) => name)]);
@@ -50,12 +59,16 @@ export function createConnectHost(options: ConnectHostOptions): UniversalHandler
     const path = pathOf(request.url);
     const handler = handlers.get(path);
     if (!handler) {
-      const refused = refusedRpc(request.header, unknownMethod(path));
+      const refused = refusedRpc(request.header, unknownMethod(path), options.describeError);
       return refused ? withReadableMessage(refused) : options.fallback(request);
     }
     const encoding = request.header.get("grpc-encoding");
     if (encoding !== null && !encodings.has(encoding)) {
-      const refused = refusedRpc(request.header, unknownEncoding(encoding, encodings));
+      const refused = refusedRpc(
+        request.header,
+        unknownEncoding(encoding, encodings),
+        options.describeError,
+      );
       if (refused) {
         // Connect leaves out the list that callers need to choose another.
         refused.header?.set("grpc-accept-encoding", [...encodings].join(","));
@@ -63,7 +76,12 @@ export function createConnectHost(options: ConnectHostOptions): UniversalHandler
       }
     }
     const timeoutMs = boundTimeout(request.header, options.maxTimeoutMs);
-    const guard = new RequestGuard(request, options.maxMessageBytes, timeoutMs);
+    const guard = new RequestGuard(
+      request,
+      options.maxMessageBytes,
+      timeoutMs,
+      options.describeError,
+    );
     try {
       const response = await handler({ ...request, body: guard });
       return isGrpc(request) ? withReadableMessage(response) : response;

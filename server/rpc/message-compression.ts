@@ -1,18 +1,25 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import { messageMalformed, messageTooLarge } from "../errors/message-errors.ts";
-import { toConnectError } from "./connect-errors.ts";
+import { type DescribeError, toConnectError } from "./connect-errors.ts";
 
 type Compression = typeof compressionGzip;
 
 /** The compressions of messages that are taken, and given to callers that ask. */
-export function messageCompressions(maxMessageBytes: number): Compression[] {
+export function messageCompressions(
+  maxMessageBytes: number,
+  describe: DescribeError = toConnectError,
+): Compression[] {
   return [compressionGzip, compressionBrotli].map((compression) =>
-    withClearErrors(compression, maxMessageBytes),
+    withClearErrors(compression, maxMessageBytes, describe),
   );
 }
 
-function withClearErrors(compression: Compression, maxMessageBytes: number): Compression {
+function withClearErrors(
+  compression: Compression,
+  maxMessageBytes: number,
+  describe: DescribeError,
+): Compression {
   return {
     name: compression.name,
     compress: (bytes) => compression.compress(bytes),
@@ -21,7 +28,7 @@ function withClearErrors(compression: Compression, maxMessageBytes: number): Com
         return await compression.decompress(bytes, readMaxBytes);
       } catch (thrown) {
         const error = ConnectError.from(thrown);
-        throw toConnectError(
+        throw describe(
           error.code === Code.ResourceExhausted
             ? messageTooLarge(undefined, maxMessageBytes)
             : messageMalformed(`its bytes are not ${compression.name}`, error),

@@ -4,7 +4,7 @@ import { errorToJson } from "@connectrpc/connect/protocol-connect";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
 import type { TensorwireError } from "../errors/tensorwire-error.ts";
-import { toConnectError } from "./connect-errors.ts";
+import { type DescribeError, toConnectError } from "./connect-errors.ts";
 
 const encoder = new TextEncoder();
 /** Flags of the last envelope of a gRPC-Web and of a Connect stream. */
@@ -20,9 +20,10 @@ const connectEndFlag = 0x02;
 export function refusedRpc(
   header: Headers,
   error: TensorwireError,
+  describe: DescribeError = toConnectError,
 ): UniversalServerResponse | undefined {
   const type = header.get("content-type") ?? "";
-  const refusal = toConnectError(error);
+  const refusal = describe(error);
   if (type.startsWith("application/grpc-web")) {
     const trailers = encoder.encode(trailerText(refusal));
     return {
@@ -47,7 +48,7 @@ export function refusedRpc(
   if (header.has("connect-protocol-version") || type.startsWith("application/proto")) {
     const body = encoder.encode(JSON.stringify(errorToJson(refusal, undefined)));
     return {
-      status: connectStatus(refusal.code),
+      status: error.reason === "METHOD_UNKNOWN" ? 404 : connectStatus(refusal.code),
       header: new Headers({
         "content-type": "application/json",
         "content-length": String(body.byteLength),

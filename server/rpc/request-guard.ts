@@ -1,7 +1,7 @@
 import type { UniversalServerRequest } from "@connectrpc/connect/protocol";
 import { messageTooLarge } from "../errors/message-errors.ts";
 import { callAborted } from "../errors/model-errors.ts";
-import { toConnectError } from "./connect-errors.ts";
+import { type DescribeError, toConnectError } from "./connect-errors.ts";
 
 /** Bytes before each message of gRPC, gRPC-Web and Connect streams: flags and a length. */
 const prefixBytes = 5;
@@ -16,6 +16,7 @@ export class RequestGuard implements AsyncIterable<Uint8Array>, AsyncIterator<Ui
   readonly #enveloped: boolean;
   readonly #maxMessageBytes: number;
   readonly #timer: NodeJS.Timeout | undefined;
+  readonly #describe: DescribeError;
   /** Bytes of the prefix that is being read, and of the message after it that are still to come. */
   #prefixSeen = 0;
   #messageLeft = 0;
@@ -25,12 +26,17 @@ export class RequestGuard implements AsyncIterable<Uint8Array>, AsyncIterator<Ui
   #failure: Error | undefined;
   #failRead: ((error: Error) => void) | undefined;
 
-  /** @param timeoutMs - time to the deadline; `undefined` is none */
+  /**
+   * @param timeoutMs - time to the deadline; `undefined` is none
+   * @param describe - how an error is told to callers
+   */
   constructor(
     request: UniversalServerRequest,
     maxMessageBytes: number,
     timeoutMs: number | undefined,
+    describe: DescribeError = toConnectError,
   ) {
+    this.#describe = describe;
     this.#body = (request.body as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
     this.#enveloped = isEnveloped(request.header.get("content-type") ?? "");
     this.#maxMessageBytes = maxMessageBytes;
@@ -40,8 +46,7 @@ export class RequestGuard implements AsyncIterable<Uint8Array>, AsyncIterator<Ui
       timeoutMs === undefined
         ? undefined
         : setTimeout(
-            () =>
-              this.#fail(toConnectError(callAborted("deadline", "before the request was whole"))),
+            () => this.#fail(describe(callAborted("deadline", "before the request was whole"))),
             timeoutMs,
           );
   }
@@ -107,7 +112,7 @@ export class RequestGuard implements AsyncIterable<Uint8Array>, AsyncIterator<Ui
   }
 
   #tooLarge(bytes: number | undefined): Error {
-    return toConnectError(messageTooLarge(bytes, this.#maxMessageBytes));
+    return this.#describe(messageTooLarge(bytes, this.#maxMessageBytes));
   }
 }
 

@@ -80,7 +80,11 @@ function dropRest(request: IncomingMessage): void {
   const { socket } = request;
   const cut = (): void => void socket.destroy();
   const timer = setTimeout(cut, lingerMs);
-  const stop = (): void => clearTimeout(timer);
+  const stop = (): void => {
+    clearTimeout(timer);
+    // The socket outlives the request.
+    socket.off("close", stop);
+  };
   let dropped = 0;
   request.on("data", (chunk: Uint8Array) => {
     dropped += chunk.byteLength;

@@ -439,7 +439,7 @@ test("an unknown service is UNIMPLEMENTED in the caller's protocol, and names it
     headers: { "content-type": "application/json", "connect-protocol-version": "1" },
     body: "{}",
   });
-  t.is(connect.status, 501);
+  t.is(connect.status, 404);
   t.like(await connect.json(), { code: "unimplemented" });
 });
 

@@ -253,12 +253,17 @@ export class FastUnaryCall extends WheelTimer implements StreamReceiver, FastCal
     this.#refuse(this.#options.toStatus(error, this.#route.path));
   }
 
-  /** Trailers-Only: an answer without a message is one header block. */
+  /** Trailers-Only: an answer without a message is one header block, unless it has fields of both. */
   #refuse(status: readonly OutgoingField[]): void {
     this.#settle();
     this.#message = undefined;
-    const fields = [...(this.#headFields ?? []), ...(this.#trailerFields ?? []), ...status];
-    this.#stream.sendHead(headTemplate, fields, true);
+    const trailers = this.#trailerFields ? [...this.#trailerFields, ...status] : status;
+    if (!this.#headFields) {
+      this.#stream.sendHead(headTemplate, trailers, true);
+      return;
+    }
+    this.#stream.sendHead(headTemplate, this.#headFields, false);
+    this.#stream.end(undefined, trailers);
   }
 
   /** Nothing is to be done for the call any more. */

@@ -177,12 +177,6 @@ export class ConnectionWatch extends WheelTimer {
   }
 
   #lookAtStream(stream: Http2Stream, now: number): void {
-    // A request that is answered is not needed whole: a peer that does not end it is stopped after a turn.
-    if (stream.localEnded && !stream.remoteEnded && this.#connection.isServer) {
-      if (stream.lingers) stream.reset(errorCode.noError);
-      stream.lingers = true;
-      return;
-    }
     const sends = stream.queuedBytes > 0;
     const moved = stream.sentBytes + stream.received;
     if (

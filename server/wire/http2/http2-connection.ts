@@ -107,6 +107,8 @@ export class Http2Connection implements FrameSink {
   #dataStream: Http2Stream | undefined;
   #dataEnds = false;
   #heard = false;
+  /** Streams whose answer went out before their request had ended. */
+  #answered: Http2Stream[] = [];
   #reservedBytes = 0;
   /** Set once: how the connection comes to its end. */
   #ending: "open" | "draining" | "leaving" | "failed" = "open";
@@ -260,7 +262,23 @@ export class Http2Connection implements FrameSink {
   onLocalEnd(stream: Http2Stream): void {
     stream.localEnded = true;
     if (stream.remoteEnded) this.#closeStream(stream);
+    else if (this.isServer) this.#stopRequest(stream);
   }
+
+  /**
+   * The request is answered before it has ended: its peer need not send the rest (section 8.1). What is
+   * on its way in this turn of the event loop may still end it.
+   */
+  #stopRequest(stream: Http2Stream): void {
+    this.#answered.push(stream);
+    if (this.#answered.length === 1) setImmediate(this.#stopRequests);
+  }
+
+  readonly #stopRequests = (): void => {
+    const answered = this.#answered;
+    this.#answered = [];
+    for (const stream of answered) this.resetStream(stream, errorCode.noError);
+  };
 
   onDataSent(bytes: number): void {
     this.#floods.sent(bytes);
@@ -612,10 +630,8 @@ export class Http2Connection implements FrameSink {
       stream.remoteEnded = true;
     }
     if (stream.localEnded && this.isServer) {
-      // The request is answered: the rest of it is not needed (section 8.1).
       this.#consumeConnection(bytes.length);
       if (endStream) this.#afterRemoteEnd(stream);
-      else this.resetStream(stream, errorCode.noError);
       return;
     }
     if (bytes.length > 0 || endStream) stream.receiver.onData(bytes, endStream);

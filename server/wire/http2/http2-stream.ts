@@ -85,8 +85,6 @@ export class Http2Stream {
   awaitsData = false;
   /** Time since when nothing has moved, and what had moved then; -1 while it moves. */
   stalledSince = -1;
-  /** Our side has ended, and the watch has seen that the peer's has not. */
-  lingers = false;
   movedBytes = 0;
   sentBytes = 0;
 

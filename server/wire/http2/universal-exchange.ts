@@ -109,7 +109,7 @@ export class UniversalExchange implements StreamReceiver {
     const stream = this.#stream;
     const head = headOf(response);
     const { trailer } = response;
-    if (next.done && trailer && isGrpc(response.header) && trailer.get("grpc-status") !== "0") {
+    if (next.done && trailer && isTrailersOnly(response.header, trailer)) {
       // Trailers-Only: an error without a message before it is one header block.
       stream.sendHead(undefined, [...head, ...fieldsOf(trailer)], true);
       return;
@@ -139,6 +139,18 @@ function leave(iterator: AsyncIterator<Uint8Array> | undefined): void {
 
 function headOf(response: UniversalServerResponse): OutgoingField[] {
   return [[":status", `${response.status}`], ...fieldsOf(response.header)];
+}
+
+/**
+ * Whether an answer may be one header block. With headers of the handler's own it may not: clients take
+ * all fields of that block for trailers.
+ */
+function isTrailersOnly(header: Headers | undefined, trailer: Headers): boolean {
+  if (!header || !isGrpc(header) || trailer.get("grpc-status") === "0") return false;
+  for (const name of header.keys()) {
+    if (name !== "content-type" && !name.startsWith("grpc-")) return false;
+  }
+  return true;
 }
 
 function isGrpc(header: Headers | undefined): boolean {
