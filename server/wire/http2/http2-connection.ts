@@ -689,6 +689,11 @@ export class Http2Connection implements FrameSink {
     const stream = this.#streams.get(streamId);
     if (!stream) {
       if (this.#isIdle(streamId)) throw onIdleStream("WINDOW_UPDATE", streamId);
+      if (increment === 0) {
+        // A breach whether the stream has just ended or not.
+        this.#floods.onReset();
+        this.#sendReset(streamId, errorCode.protocolError);
+      }
       return;
     }
     if (increment === 0) {
