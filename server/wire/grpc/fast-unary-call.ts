@@ -52,6 +52,7 @@ export class FastUnaryCall extends WheelTimer implements StreamReceiver, FastCal
   #messageHave = 0;
   /** Where the message lies, if that is a buffer of the pool. */
   #buffer: Buffer | undefined;
+  /** Bytes that the message takes of what its connection may have under way. */
   #size = 0;
   /** The handler may still look at the message, and the stream at an answer made of it. */
   #handling = false;
@@ -186,16 +187,16 @@ export class FastUnaryCall extends WheelTimer implements StreamReceiver, FastCal
       this.#fail(messageTooLarge(size, maxMessageBytes));
       return false;
     }
-    if (size < pooledMessageBytes) {
-      this.#message = Buffer.allocUnsafeSlow(size);
-      return true;
-    }
     const { connection } = this.#stream;
     if (!connection.reserve(size)) {
       this.#fail(connectionMemoryFull(size, connection.maxReservedBytes));
       return false;
     }
     this.#size = size;
+    if (size < pooledMessageBytes) {
+      this.#message = Buffer.allocUnsafeSlow(size);
+      return true;
+    }
     this.#buffer = messageBuffers.take(size);
     this.#message = this.#buffer.subarray(0, size);
     // Its place is there: the peer need not wait for us on the way.
@@ -279,10 +280,11 @@ export class FastUnaryCall extends WheelTimer implements StreamReceiver, FastCal
   }
 
   #free(): void {
+    this.#stream.connection.unreserve(this.#size);
+    this.#size = 0;
     const buffer = this.#buffer;
     if (!buffer) return;
     this.#buffer = undefined;
-    this.#stream.connection.unreserve(this.#size);
     messageBuffers.give(buffer);
   }
 

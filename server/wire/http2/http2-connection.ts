@@ -25,6 +25,7 @@ import { Http2Stream, type StreamEnd, type StreamReceiver } from "./http2-stream
 import {
   checkTrailers,
   type RequestHead,
+  type ResponseHead,
   readRequestHead,
   readResponseHead,
 } from "./message-head.ts";
@@ -513,7 +514,11 @@ export class Http2Connection implements FrameSink {
       return;
     }
     if (!this.isServer && !stream.headReceived) {
-      const head = readResponseHead(list);
+      let head = list.head as ResponseHead | string | undefined;
+      if (head === undefined) {
+        head = readResponseHead(list);
+        list.head = head;
+      }
       if (typeof head === "string") {
         this.#failStream(stream, errorCode.protocolError, head);
         return;
@@ -588,7 +593,8 @@ export class Http2Connection implements FrameSink {
     const stream = this.#streams.get(streamId);
     if (!stream) {
       if (this.#isIdle(streamId)) throw onIdleStream("DATA", streamId);
-      if (!this.#recentResets?.has(streamId) && this.#ending !== "leaving") {
+      // A server may have sent any amount before it learns that its client gave up a stream.
+      if (this.isServer && !this.#recentResets?.has(streamId) && this.#ending !== "leaving") {
         this.#floods.onReset();
         this.#sendReset(streamId, errorCode.streamClosed);
       }
@@ -842,7 +848,8 @@ export class Http2Connection implements FrameSink {
     stream.receiver.onClosed?.();
     if (this.#streams.size > 0) return;
     this.#watch.onIdle();
-    if (this.#ending === "leaving" || this.#goAwayReceived) this.#closeSocket();
+    if (this.#ending === "leaving") this.#closeSocket();
+    else if (this.#goAwayReceived) this.#leave();
   }
 
   #endStream(stream: Http2Stream, end: StreamEnd): void {

@@ -133,8 +133,9 @@ export class Http2Stream {
    *
    * @returns false when the owner should wait for {@link StreamReceiver.onWritable}
    */
-  writeMessage(message: Uint8Array | readonly Uint8Array[]): boolean {
+  writeMessage(message: Uint8Array | readonly Uint8Array[], endStream = false): boolean {
     if (this.closed || this.localEnded || this.endQueued) return true;
+    if (endStream) this.endQueued = true;
     this.connection.sendMessage(this, message);
     if (this.queuedBytes < queueHighWater) return true;
     this.ownerWaits = true;

@@ -29,6 +29,7 @@ export class OutputBuffer {
   #ending = false;
   /** Bytes given to the socket so far, and taken by it. */
   #flushedBytes = 0;
+  #flushes = 0;
 
   /** @param onDrained - called when the socket has taken a write, and DATA may follow */
   constructor(socket: Socket, onDrained: () => void) {
@@ -44,6 +45,11 @@ export class OutputBuffer {
   /** Bytes that the socket has taken, since the beginning. */
   get takenBytes(): number {
     return this.#flushedBytes;
+  }
+
+  /** How often the socket was given what had gathered: what is written later has not left yet. */
+  get flushes(): number {
+    return this.#flushes;
   }
 
   /** False when DATA has to wait. */
@@ -121,6 +127,7 @@ export class OutputBuffer {
       return;
     }
     this.#slab = undefined;
+    this.#flushes++;
     const last = this.#at === slabBytes ? slab : slab.subarray(0, this.#at);
     const pieces = this.#full;
     this.#inFlightBytes = this.#at;

@@ -172,7 +172,9 @@ export class SendScheduler {
     }
     let at = this.#output.reserve(frameHeaderBytes + framed);
     const { buffer } = this.#output;
-    writeFrameHeader(buffer, at, framed, frameType.data, 0, stream.id);
+    const ends = stream.endQueued && stream.trailers === undefined;
+    const flags = ends ? frameFlag.endStream : 0;
+    writeFrameHeader(buffer, at, framed, frameType.data, flags, stream.id);
     at += frameHeaderBytes;
     writePrefix(buffer, at, length);
     at += messagePrefixBytes;
@@ -187,6 +189,7 @@ export class SendScheduler {
     }
     this.#output.advance(at);
     this.#countSent(stream, framed);
+    if (ends) this.#listener.onLocalEnd(stream);
   }
 
   /** Ends our side of a stream, when what it has queued is gone. */
