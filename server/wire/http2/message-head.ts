@@ -13,6 +13,8 @@ export class RequestHead {
   readonly contentLength: number;
   /** What a host made of the head, kept beside it. */
   route: unknown;
+  /** What a forwarder made of it, kept beside it. */
+  forwarded: unknown;
 
   constructor(
     method: string,
@@ -29,6 +31,7 @@ export class RequestHead {
     this.fields = fields;
     this.contentLength = contentLength;
     this.route = undefined;
+    this.forwarded = undefined;
   }
 
   /** Value of the first field of a name, which is in lower case. */
