@@ -10,13 +10,16 @@ const sessions = new Map<number, OnnxSession>();
 const port = parentPort;
 if (!port) throw new Error("worker-entry runs in a worker thread only");
 
+type WorkerCall = Exclude<WorkerRequest, { readonly kind: "end" }>;
+
 // Loading yields to the event loop, so requests are chained to keep their order.
 let last: Promise<void> = Promise.resolve();
 port.on("message", (request: WorkerRequest) => {
+  if (request.kind === "end") process.exit();
   last = last.then(() => answer(request));
 });
 
-async function answer(request: WorkerRequest): Promise<void> {
+async function answer(request: WorkerCall): Promise<void> {
   try {
     const { message, transfer } = await perform(request);
     port?.postMessage(message, transfer);
@@ -30,7 +33,7 @@ async function answer(request: WorkerRequest): Promise<void> {
 }
 
 async function perform(
-  request: WorkerRequest,
+  request: WorkerCall,
 ): Promise<{ readonly message: WorkerAnswer; readonly transfer?: ArrayBuffer[] }> {
   const { id, session: number } = request;
   switch (request.kind) {

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { workerLost } from "../../../errors/model-errors.ts";
 import { fromPortable } from "../../../errors/portable-error.ts";
@@ -37,6 +38,9 @@ const lastRestartMs = 10_000;
 
 /** Entry files keep the extension of this one: .ts in a checkout, .js in the package. */
 const entry = new URL(`./worker-entry${import.meta.url.slice(-3)}`, import.meta.url);
+
+/** Time for a thread to end itself, in ms. */
+const endTimeoutMs = 5_000;
 
 /**
  * One worker thread with any number of sessions. If the thread ends, its calls fail with
@@ -93,14 +97,30 @@ export class WorkerHost {
 
   /** Ends the thread as a crash would: calls under way fail, and it is started again. */
   async terminateThread(): Promise<void> {
-    await this.#worker?.terminate();
+    await this.#end();
   }
 
   /** Ends the thread for good; calls under way fail with `WORKER_LOST`. */
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#restartTimer);
-    await this.#worker?.terminate();
+    await this.#end();
+  }
+
+  /**
+   * Has the thread end itself between two calls: a native call that is cut off makes the binding abort
+   * the process. One that does not come to an end is cut off all the same.
+   */
+  async #end(): Promise<void> {
+    const worker = this.#worker;
+    if (!worker || worker.threadId === -1) return;
+    // What it still answers comes too late.
+    this.#loseCalls();
+    const exited = once(worker, "exit");
+    worker.postMessage({ kind: "end" } satisfies WorkerRequest);
+    const timer = setTimeout(() => void worker.terminate(), endTimeoutMs);
+    await exited;
+    clearTimeout(timer);
   }
 
   async #run(
@@ -180,11 +200,15 @@ export class WorkerHost {
     else pending.resolve(answer);
   }
 
-  #onExit(code: number): void {
-    this.#worker = undefined;
+  #loseCalls(): void {
     this.#ready.clear();
     for (const pending of this.#pending.values()) pending.reject(workerLost(pending.model));
     this.#pending.clear();
+  }
+
+  #onExit(code: number): void {
+    this.#worker = undefined;
+    this.#loseCalls();
     if (this.#closed) return;
     this.#log.error(
       { code, retryMs: this.#restartMs },

@@ -18,7 +18,9 @@ export type WorkerRequest =
       readonly inputs: readonly PackedTensor[];
       readonly outputNames: readonly string[];
     }
-  | { readonly kind: "release"; readonly id: number; readonly session: number };
+  | { readonly kind: "release"; readonly id: number; readonly session: number }
+  /** Ends the thread at once; has no answer. */
+  | { readonly kind: "end" };
 
 /** What a worker answers. */
 export type WorkerAnswer =
