@@ -185,6 +185,7 @@ class UnaryCollector implements WireCallReceiver {
 
   #end(trailers: readonly HeaderField[] | undefined): void {
     const head = this.#head!;
+    this.call!.leave();
     const status = grpcStatusOf(head, trailers);
     const message = this.#message;
     if (status.code === 0) {

@@ -183,8 +183,7 @@ class ClientExchange implements WireCallReceiver {
   #end(): void {
     this.#body!.end();
     if (!this.#settle()) return;
-    // In its own turn: what just came may be the end of both.
-    queueMicrotask(() => this.#call!.cancel(errorCode.noError));
+    this.#call!.leave();
     this.#source?.return?.().catch(() => {});
   }
 

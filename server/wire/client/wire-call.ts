@@ -165,6 +165,12 @@ export class WireCall extends WheelTimer implements StreamReceiver {
     this.#stream?.consume(bytes);
   }
 
+  /** The answer is whole and its owner needs no more: a request that has not ended is left at that. */
+  leave(): void {
+    // A stream that both sides have ended closes by itself.
+    if (this.#stream && !this.#stream.localEnded) this.cancel(errorCode.noError);
+  }
+
   /**
    * Ends the call. The receiver is not told.
    *

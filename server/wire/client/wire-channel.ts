@@ -221,7 +221,14 @@ export class WireChannel implements CallHost, ConnectionPool {
         `the channel to ${this.targetName} is closed and takes no more calls`,
       );
     }
-    const { signal } = request;
+    const { signal, deadlineMs = 1 } = request;
+    if (deadlineMs <= 0) {
+      return new WireCallError(
+        "deadline",
+        Code.DeadlineExceeded,
+        `the deadline of ${deadlineMs} ms had passed before the call began`,
+      );
+    }
     if (signal?.aborted) {
       return new WireCallError(
         "cancelled",

@@ -7,6 +7,7 @@ import { createTransport as createConnect } from "@connectrpc/connect/protocol-c
 import { createTransport as createGrpc } from "@connectrpc/connect/protocol-grpc";
 import { createTransport as createGrpcWeb } from "@connectrpc/connect/protocol-grpc-web";
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
+import { answerCorrections } from "./answer-corrections.ts";
 import type { WireChannelOptions } from "./channel-options.ts";
 import { universalClient } from "./universal-client.ts";
 import { WireChannel } from "./wire-channel.ts";
@@ -33,7 +34,7 @@ export function createWireTransport(options: WireTransportOptions): WireTranspor
   const common: CommonTransportOptions = {
     baseUrl: options.baseUrl ?? `${channel.scheme}://${channel.authority}`,
     useBinaryFormat: options.useBinaryFormat ?? true,
-    interceptors: options.interceptors ?? [],
+    interceptors: [...(options.interceptors ?? []), answerCorrections],
     sendCompression: options.sendCompression ?? null,
     acceptCompression: options.acceptCompression ?? [compressionGzip, compressionBrotli],
     ...validateReadWriteMaxBytes(readMaxBytes, writeMaxBytes, compressMinBytes),

@@ -4,6 +4,7 @@ import test, { type ExecutionContext } from "ava";
 import fc from "fast-check";
 import type { ForwardOptions, ForwardOutcome } from "../../../server/wire/client/forward-stream.ts";
 import { forwardedRequestFields } from "../../../server/wire/client/forwarded-heads.ts";
+import { deadlineWheel } from "../../../server/wire/timer-wheel.ts";
 import {
   dataFrame,
   headersFrame,
@@ -511,3 +512,66 @@ async function settled(count: () => number): Promise<void> {
     () => "it still moves",
   );
 }
+
+test("whatever both sides do, every stream ends, and windows and timers are given back", async (t) => {
+  const { session, channel, outcomes } = await through(t, (stream, headers) => {
+    const deed = String(headers["x-deed"]);
+    if (deed === "hang") return;
+    if (deed === "refuse") stream.close(7);
+    else if (deed === "reset") stream.close(2);
+    else if (deed === "early") {
+      stream.respond({ ":status": 200 });
+      stream.end(Buffer.alloc(100_000));
+    } else if (deed === "cut") {
+      stream.respond({ ":status": 200 });
+      stream.write(Buffer.alloc(100_000));
+      setImmediate(() => stream.close(8));
+    } else {
+      stream.respond({ ":status": 200 }, { waitForTrailers: true });
+      stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
+      stream.pipe(stream);
+    }
+  });
+  let began = 0;
+  const call = async (deed: string, size: number, leaveAfter: number): Promise<void> => {
+    began++;
+    const stream = session.request({
+      ...grpcRequest,
+      "x-deed": deed,
+      "grpc-timeout": deed === "hang" ? "20m" : "60S",
+    });
+    stream.on("error", () => {});
+    stream.resume();
+    stream.end(Buffer.alloc(size));
+    for (let turn = 0; turn < leaveAfter && !stream.closed; turn++) {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    if (leaveAfter > 0 && !stream.closed) stream.close(8);
+    await closed(stream);
+  };
+  const deeds = fc.constantFrom("echo", "echo", "hang", "refuse", "reset", "early", "cut");
+  const calls = fc.array(
+    fc.tuple(deeds, fc.integer({ min: 0, max: 500_000 }), fc.integer({ min: 0, max: 6 })),
+    { minLength: 1, maxLength: 24 },
+  );
+  await fc.assert(
+    fc.asyncProperty(calls, async (batch) => {
+      await Promise.all(batch.map((each) => call(...each)));
+      await until(
+        () => outcomes.length === began && channel.stats.streams === 0,
+        () => `${outcomes.length} of ${began} ended, ${channel.stats.streams} streams are open`,
+      );
+      t.like(channel.stats, { queued: 0 });
+    }),
+    { numRuns: 25 },
+  );
+  t.is(outcomes.length, began);
+  await until(
+    () => deadlineWheel.armed === 0,
+    () => `${deadlineWheel.armed} deadlines are armed`,
+  );
+  // Less than the 10 MB that node:http2 lets wait in one session.
+  const whole = pattern(6_000_000, 5);
+  const answer = await request2(session, { ...grpcRequest, "x-deed": "echo" }, whole);
+  t.true(answer.body.equals(whole));
+});
