@@ -19,11 +19,19 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   "server/tensor": ["gen", "server/errors"],
   "server/observability": ["server/errors"],
   "server/lifecycle": ["server/errors", "server/observability"],
+  "server/cluster": ["server/errors", "server/observability", "server/lifecycle"],
   "server/config": ["server/errors"],
   "server/wire": leaves,
   "server/rpc": [...leaves, "server/wire"],
   "server/predictor": [...leaves, "server/wire", "server/rpc"],
-  "server/cli": [...leaves, "server/wire", "server/rpc", "server/predictor", "clients/typescript"],
+  "server/cli": [
+    ...leaves,
+    "server/cluster",
+    "server/wire",
+    "server/rpc",
+    "server/predictor",
+    "clients/typescript",
+  ],
   "clients/typescript": ["gen", "server/tensor", "server/errors"],
 };
 

@@ -22,6 +22,7 @@ import { errorResponse } from "../rpc/rest/rest-error.ts";
 import { createRestHandler } from "../rpc/rest/rest-handler.ts";
 import { createStaticFiles, type StaticFiles } from "../rpc/static-files.ts";
 import type { FastUnaryMethods } from "../wire/grpc/fast-unary.ts";
+import type { ServeRole } from "./serve-role.ts";
 import type { ServeValues } from "./serve-values.ts";
 
 /** Parts that the handler of `tensorwire serve` is made of. */
@@ -31,6 +32,7 @@ export interface ServeParts {
   readonly gate: DrainGate;
   readonly registry: Registry;
   readonly probes: RestOptions["probes"];
+  readonly role: Pick<ServeRole, "backend" | "metrics">;
   readonly log: Log;
 }
 
@@ -51,20 +53,20 @@ export async function createServeHandler(
   values: ServeValues,
   parts: ServeParts,
 ): Promise<ServeHandlers> {
-  const { predictor, health, gate, registry, probes, log } = parts;
+  const { predictor, health, gate, registry, probes, role, log } = parts;
   const onInternalError = (error: TensorwireError, where: string): void => {
     log.error({ err: error.cause, where }, "a call failed for a reason that is ours");
   };
   // The predictor knows of its models, the program also of its end.
   const backend: InferenceBackend = {
-    ...predictor.backend,
+    ...role.backend(predictor.backend),
     serverReady: async () => ({ ready: probes.isReady() }),
   };
   const metrics = new CallMetrics(registry);
   const rest = createRestHandler({
     backend,
     probes,
-    metrics: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
+    metrics: async () => ({ contentType: registry.contentType, text: await role.metrics() }),
     maxBodyBytes: values["max-message-size"],
     onInternalError,
   });

@@ -21,7 +21,27 @@ export async function listenAll(
   log: Log,
 ): Promise<readonly [WireServer, ...WireServer[]]> {
   const { host, port, "grpc-port": grpcPort, unix } = values;
-  const common = {
+  const common = await commonOptions(values, handlers, log);
+  const first = await listenWire({
+    ...common,
+    tcp: { host, port },
+    ...(unix === undefined ? {} : { unix: { path: unix } }),
+  });
+  if (grpcPort === 0 || grpcPort === port) return [first];
+  try {
+    return [first, await listenWire({ ...common, tcp: { host, port: grpcPort } })];
+  } catch (error) {
+    await first.destroy();
+    throw error;
+  }
+}
+
+async function commonOptions(
+  values: ServeValues,
+  handlers: ServeHandlers,
+  log: Log,
+): Promise<WireServerOptions> {
+  return {
     ...(await readTls(values)),
     limits: {
       maxConnections: values["max-connections"],
@@ -35,19 +55,7 @@ export async function listenAll(
     },
     ...handlers,
     onError: (error, where) => log.debug({ where, why: error.message }, "a connection failed"),
-  } satisfies WireServerOptions;
-  const first = await listenWire({
-    ...common,
-    tcp: { host, port },
-    ...(unix === undefined ? {} : { unix: { path: unix } }),
-  });
-  if (grpcPort === 0 || grpcPort === port) return [first];
-  try {
-    return [first, await listenWire({ ...common, tcp: { host, port: grpcPort } })];
-  } catch (error) {
-    await first.destroy();
-    throw error;
-  }
+  };
 }
 
 /** Adds what the servers count to the metrics. */
@@ -81,11 +89,22 @@ export function registerWireMetrics(registry: Registry, wires: readonly WireServ
   });
 }
 
-/** URL under which this machine reaches a server. */
-export function urlOf(values: ServeValues, wire: WireServer): string {
-  const { host, port } = wire.tcpAddress ?? values;
+/** URLs under which this machine reaches the addresses that are listened on. */
+export function urlsOf(
+  values: ServeValues,
+  addresses: readonly { readonly host: string; readonly port: number }[],
+): readonly string[] {
   const scheme = values["tls-cert"] === undefined ? "http" : "https";
-  return `${scheme}://${callableHost(host)}:${port}`;
+  return addresses.map(({ host, port }) => `${scheme}://${callableHost(host)}:${port}`);
+}
+
+/** A server for connections that another process accepts: those of both ports and the unix socket. */
+export async function listenNowhere(
+  values: ServeValues,
+  handlers: ServeHandlers,
+  log: Log,
+): Promise<WireServer> {
+  return await listenWire(await commonOptions(values, handlers, log));
 }
 
 /** An address that means all of them cannot be called; this machine's own can. */

@@ -1,5 +1,6 @@
 import { collectDefaultMetrics, Registry } from "prom-client";
 import { GRPCInferenceService } from "../../gen/inference/grpc_service_pb.ts";
+import { usableCores } from "../cluster/worker-count.ts";
 import { resolveSettings } from "../config/resolve-settings.ts";
 import { serveSettings } from "../config/serve-settings.ts";
 import { allFlags } from "../config/settings-by-command.ts";
@@ -16,9 +17,10 @@ import type { Command } from "./command.ts";
 import { packageVersion } from "./package-version.ts";
 import type { Program } from "./program.ts";
 import { createServeHandler } from "./serve-handler.ts";
-import { listenAll, registerWireMetrics, urlOf } from "./serve-listen.ts";
+import { registerWireMetrics } from "./serve-listen.ts";
+import { aloneRole, type ServeRole } from "./serve-role.ts";
+import { superviseServe } from "./serve-supervisor.ts";
 import { checkServeValues, type ServeValues } from "./serve-values.ts";
-import { startScreen } from "./start-screen.ts";
 
 /** Time for calls in flight to end after an error that nothing handled, in ms. */
 const fatalDrainTimeoutMs = 5_000;
@@ -50,7 +52,7 @@ export const serveCommand: Command = {
 
 async function serve(argv: readonly string[], program: Program): Promise<number> {
   const begun = performance.now();
-  const { env, readFile, stdout, events } = program;
+  const { env, readFile } = program;
   const { values, positionals } = resolveSettings(serveSettings, {
     argv,
     env,
@@ -59,11 +61,33 @@ async function serve(argv: readonly string[], program: Program): Promise<number>
   });
   const repositories = positionals.length > 0 ? positionals : values["model-repository"];
   checkServeValues(values, repositories);
-  const version = packageVersion();
-  const log = createLogger(values["log-level"], values["log-format"]);
   if (values["allow-remote-control"]) {
-    log.warn({}, "--allow-remote-control: whoever reaches this server may load and unload models");
+    createLogger(values["log-level"], values["log-format"]).warn(
+      {},
+      "--allow-remote-control: whoever reaches this server may load and unload models",
+    );
   }
+  const workers = values.workers || usableCores();
+  if (workers > 1) return superviseServe({ values, repositories, workers, program, begun });
+  return runServer({ values, repositories }, aloneRole(values, program, begun));
+}
+
+/** What a server needs to know to start. */
+export interface ServerSettings {
+  readonly values: ServeValues;
+  readonly repositories: readonly string[];
+}
+
+/**
+ * Serves until a signal comes or the start fails.
+ *
+ * @returns the exit code
+ */
+export async function runServer(
+  { values, repositories }: ServerSettings,
+  role: ServeRole,
+): Promise<number> {
+  const log = createLogger(values["log-level"], values["log-format"]).child(role.logFields);
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const predictor = createPredictor({
@@ -79,10 +103,11 @@ async function serve(argv: readonly string[], program: Program): Promise<number>
     intraOpThreads: values["intra-op-threads"],
     execution: values.execution,
     serverName: "tensorwire",
-    serverVersion: version,
+    serverVersion: packageVersion(),
     registry,
     log,
   });
+  role.begin({ predictor, registry, log });
 
   const health = new HealthRegistry();
   const gate = createDrainGate();
@@ -119,10 +144,11 @@ async function serve(argv: readonly string[], program: Program): Promise<number>
     gate,
     registry,
     probes: { isStarted: () => lifecycle.state.kind !== "starting", isReady },
+    role,
     log,
   });
   // Listening comes first, so that liveness and start-up probes are answered while models load.
-  const wires = await listenAll(values, handlers, log);
+  const wires = await role.listen(values, handlers);
   registerWireMetrics(registry, wires);
 
   lifecycle.onDrain({
@@ -134,31 +160,20 @@ async function serve(argv: readonly string[], program: Program): Promise<number>
   });
   lifecycle.onDrain({
     name: "connections",
-    run: async () => void (await Promise.all(wires.map((wire) => wire.drain()))),
+    async run() {
+      role.leaving();
+      await Promise.all(wires.map((wire) => wire.drain()));
+    },
   });
   lifecycle.onDrain({ name: "models", run: () => predictor.close() });
-  const disconnect = connectProcess(lifecycle, events, () => performance.now());
+  const disconnect = connectProcess(lifecycle, role.events, () => performance.now());
 
-  const started = loadModels(predictor, values, log).then((exitCode) => {
+  const started = loadModels(predictor, values, log).then(async (exitCode) => {
     if (exitCode !== undefined) return exitCode;
+    await role.loaded();
     if (lifecycle.state.kind !== "starting") return lifecycle.stopped;
     lifecycle.ready();
-    const [first, ...others] = wires.map((wire) => urlOf(values, wire));
-    const startMs = Math.round(performance.now() - begun);
-    log.info({ address: first, startMs }, "ready");
-    if (values.banner) {
-      stdout.write(
-        startScreen({
-          version,
-          url: first!,
-          alsoAt: values.unix === undefined ? others : [...others, `unix:${values.unix}`],
-          rows: predictor.index(),
-          startMs,
-          page: values["static-dir"] !== undefined,
-          color: stdout.color,
-        }),
-      );
-    }
+    role.ready();
     return lifecycle.stopped;
   });
   try {

@@ -1,8 +1,31 @@
 import { styleText } from "node:util";
 import { type IndexRow, servingModel } from "../predictor/repository/repository.ts";
+import { packageVersion } from "./package-version.ts";
 import { portsText } from "./ports-text.ts";
 import { type SampleModel, sampleCalls, sampleSize } from "./sample-calls.ts";
+import type { ServeValues } from "./serve-values.ts";
 import { textTable } from "./text-layout.ts";
+
+/** The start-up screen of a server with these settings. */
+export function serveScreen(
+  values: Pick<ServeValues, "unix" | "static-dir">,
+  {
+    urls,
+    ...rest
+  }: Pick<StartScreenOptions, "rows" | "startMs" | "color"> & {
+    /** Of the ports; the first is that of `--port`. */
+    readonly urls: readonly string[];
+  },
+): string {
+  const [url, ...others] = urls;
+  return startScreen({
+    ...rest,
+    version: packageVersion(),
+    url: url!,
+    alsoAt: values.unix === undefined ? others : [...others, `unix:${values.unix}`],
+    page: values["static-dir"] !== undefined,
+  });
+}
 
 /** What the start-up screen shows. */
 export interface StartScreenOptions {

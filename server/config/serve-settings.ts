@@ -59,6 +59,14 @@ export const serveSettings = {
     default: false,
     help: "Accept load and unload calls from other machines; anyone who reaches the port can then take models away",
   },
+  workers: {
+    kind: "integer",
+    group: "Execution",
+    default: 1,
+    min: 0,
+    max: 256,
+    help: "Processes that answer on the same addresses, each with the models; 0 is one for each core (docs/workers.md)",
+  },
   execution: {
     kind: "choice",
     group: "Execution",
@@ -72,7 +80,7 @@ export const serveSettings = {
     default: 0,
     min: 0,
     max: 256,
-    help: "Worker threads that models are spread over; 0 is one for each core",
+    help: "Worker threads that models are spread over; 0 is one for each core, shared among the workers",
   },
   "intra-op-threads": {
     kind: "integer",
@@ -80,7 +88,7 @@ export const serveSettings = {
     default: 0,
     min: 0,
     max: 256,
-    help: "Threads for one operator of a model; 0 is one for each core",
+    help: "Threads for one operator of a model; 0 is one for each core, shared among the workers",
   },
   host: {
     kind: "text",
@@ -153,7 +161,7 @@ export const serveSettings = {
     default: 4096,
     min: 1,
     max: 1_000_000,
-    help: "Connections at once",
+    help: "Connections at once, of each worker",
   },
   "max-concurrent-streams": {
     kind: "integer",

@@ -161,6 +161,8 @@ export function registerModelMetrics(
     name: "tensorwire_model_ready",
     help: "1 for a model version that answers calls, 0 for one that does not",
     labelNames: labels,
+    // Of several workers: whether it answers calls in all of them.
+    aggregator: "min",
     registers: [registry],
     collect() {
       this.reset();

@@ -11,6 +11,7 @@ import {
   type Socket,
 } from "node:net";
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
+import { bindServer, bindUnixServer } from "./bind-server.ts";
 import { type FastRoute, fastRouteOf } from "./grpc/fast-route.ts";
 import { FastUnaryCall } from "./grpc/fast-unary-call.ts";
 import { answerHttp1 } from "./http1-adapter.ts";
@@ -18,11 +19,9 @@ import { Http2Connection } from "./http2/http2-connection.ts";
 import type { Http2Stream } from "./http2/http2-stream.ts";
 import type { RequestHead } from "./http2/message-head.ts";
 import { UniversalExchange } from "./http2/universal-exchange.ts";
-import { listenFailed } from "./listen-error.ts";
 import { peerOfSocket } from "./peer-of-socket.ts";
 import { RequestUrls } from "./request-url.ts";
 import { sniffSocket } from "./socket-sniffer.ts";
-import { removeDeadSocket } from "./unix-socket-file.ts";
 import { noRefusals, type WireRefusal } from "./wire-refusals.ts";
 import {
   defaultWireLimits,
@@ -35,7 +34,8 @@ import {
 const socketOptions = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 } as const;
 
 /**
- * Listens for HTTP/2 (prior knowledge, or ALPN with TLS) and HTTP/1.1 on the same port and socket.
+ * Listens for HTTP/2 (prior knowledge, or ALPN with TLS) and HTTP/1.1 on the same port and socket. With
+ * neither port nor socket it serves the connections that {@link WireServer.accept} is given.
  *
  * @throws TensorwireError `LISTEN_FAILED` naming the address and what to do
  */
@@ -58,6 +58,9 @@ class WireHost implements WireServer {
   readonly #limits: WireLimits;
   readonly #http1: Http1Server;
   readonly #listeners: Server[] = [];
+  /** Takes the TLS connections that are handed over; it listens nowhere. */
+  #handedTls: Server | undefined;
+  readonly #onServerError = (error: Error): void => this.#options.onError(error, "socket");
   readonly #sockets = new Set<Socket>();
   readonly #connections = new Set<Http2Connection>();
   /** Connections without a request: those that are silent yet, and idle ones of HTTP/1.1. */
@@ -82,54 +85,67 @@ class WireHost implements WireServer {
   }
 
   async listenTcp({ host, port }: { readonly host: string; readonly port: number }): Promise<void> {
-    const { tls, onError } = this.#options;
-    const limits = this.#limits;
-    let server: Server;
-    if (tls) {
-      server = createTlsServer({
-        cert: tls.cert,
-        key: tls.key,
-        ...(tls.clientCa ? { ca: tls.clientCa, requestCert: true, rejectUnauthorized: true } : {}),
-        ALPNProtocols: ["h2", "http/1.1"],
-        minVersion: "TLSv1.2",
-        handshakeTimeout: limits.handshakeTimeoutMs,
-        ...socketOptions,
-      });
-      server.on("connection", (socket: Socket) => this.#admit(socket));
-      server.on("secureConnection", (socket: TLSSocket) => {
-        if (this.#draining) {
-          socket.destroy();
-          return;
-        }
-        this.#beQuiet(socket);
-        this.#serve(socket, socket.alpnProtocol === "h2" ? "http2" : "http1");
-      });
-      server.on("tlsClientError", (error: NodeJS.ErrnoException, socket: TLSSocket) => {
-        if (error.code === "ERR_TLS_HANDSHAKE_TIMEOUT") this.#refusals["handshake-timeout"]++;
-        onError(error, "tls");
-        // Node leaves a connection open whose handshake timed out.
-        socket.destroy();
-      });
-    } else {
-      server = createNetServer(socketOptions, (socket) => this.#accept(socket));
-    }
-    const address = (await this.#listen(server, { host, port }, `${host}:${port}`)) as AddressInfo;
+    const server = this.#options.tls
+      ? this.#createTls(this.#options.tls)
+      : createNetServer(socketOptions, (socket) => this.#accept(socket));
+    const onError = this.#onServerError;
+    const address = (await bindServer(
+      server,
+      { host, port },
+      `${host}:${port}`,
+      onError,
+    )) as AddressInfo;
+    this.#listeners.push(server);
     this.tcpAddress = { host: address.address, port: address.port };
   }
 
   async listenUnix(path: string): Promise<void> {
-    await removeDeadSocket(path);
     const server = createNetServer((socket) => this.#accept(socket));
-    // Only this user may connect, from the moment the file appears: listen() makes it before it returns.
-    const mask = process.umask(0o177);
-    let listening: Promise<unknown>;
-    try {
-      listening = this.#listen(server, { path }, `unix socket ${path}`);
-    } finally {
-      process.umask(mask);
-    }
-    await listening;
+    await bindUnixServer(server, path, this.#onServerError);
+    this.#listeners.push(server);
     this.unixPath = path;
+  }
+
+  accept(socket: Socket, listener: "tcp" | "unix"): void {
+    if (listener === "tcp") {
+      socket.setNoDelay(socketOptions.noDelay);
+      socket.setKeepAlive(socketOptions.keepAlive, socketOptions.keepAliveInitialDelay);
+      if (this.#options.tls) {
+        this.#handedTls ??= this.#createTls(this.#options.tls);
+        this.#handedTls.emit("connection", socket);
+        return;
+      }
+    }
+    this.#accept(socket);
+  }
+
+  #createTls(tls: NonNullable<WireServerOptions["tls"]>): Server {
+    const { onError } = this.#options;
+    const server = createTlsServer({
+      cert: tls.cert,
+      key: tls.key,
+      ...(tls.clientCa ? { ca: tls.clientCa, requestCert: true, rejectUnauthorized: true } : {}),
+      ALPNProtocols: ["h2", "http/1.1"],
+      minVersion: "TLSv1.2",
+      handshakeTimeout: this.#limits.handshakeTimeoutMs,
+      ...socketOptions,
+    });
+    server.on("connection", (socket: Socket) => this.#admit(socket));
+    server.on("secureConnection", (socket: TLSSocket) => {
+      if (this.#draining) {
+        socket.destroy();
+        return;
+      }
+      this.#beQuiet(socket);
+      this.#serve(socket, socket.alpnProtocol === "h2" ? "http2" : "http1");
+    });
+    server.on("tlsClientError", (error: NodeJS.ErrnoException, socket: TLSSocket) => {
+      if (error.code === "ERR_TLS_HANDSHAKE_TIMEOUT") this.#refusals["handshake-timeout"]++;
+      onError(error, "tls");
+      // Node leaves a connection open whose handshake timed out.
+      socket.destroy();
+    });
+    return server;
   }
 
   async drain(): Promise<void> {
@@ -158,22 +174,6 @@ class WireHost implements WireServer {
       ),
     );
     await Promise.all([...this.#sockets].map((socket) => once(socket, "close")));
-  }
-
-  #listen(
-    server: Server,
-    where: { host: string; port: number } | { path: string },
-    name: string,
-  ): Promise<ReturnType<Server["address"]>> {
-    return new Promise((resolve, reject) => {
-      server.once("error", (error: NodeJS.ErrnoException) => reject(listenFailed(name, error)));
-      server.listen(where, () => {
-        server.removeAllListeners("error");
-        server.on("error", (error) => this.#options.onError(error, "socket"));
-        this.#listeners.push(server);
-        resolve(server.address());
-      });
-    });
   }
 
   /** Counts a connection; false if it was one too many and is closed. */

@@ -1,8 +1,9 @@
+import type { Socket } from "node:net";
 import type { UniversalHandlerFn } from "@connectrpc/connect/protocol";
 import type { FastUnaryMethods } from "./grpc/fast-unary.ts";
 import type { RefusalCounts } from "./wire-refusals.ts";
 
-/** Where to listen: a TCP port (0 takes a free one), a unix socket, or both. */
+/** Where to listen: a TCP port (0 takes a free one), a unix socket, or both; or nowhere. */
 export interface WireServerOptions {
   readonly tcp?: { readonly host: string; readonly port: number };
   readonly unix?: { readonly path: string };
@@ -67,6 +68,11 @@ export interface WireServer {
   /** The bound TCP address, absent without `tcp`. */
   readonly tcpAddress?: { readonly host: string; readonly port: number };
   readonly unixPath?: string;
+  /**
+   * Serves a connection that another server accepted, and that nothing was read of: as those of the
+   * port, with TLS if it is set, or as those of the unix socket.
+   */
+  accept(socket: Socket, listener: "tcp" | "unix"): void;
   /** Counts for metrics. */
   readonly stats: {
     readonly openConnections: number;

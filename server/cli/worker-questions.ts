@@ -1,0 +1,24 @@
+/** What workers are asked, and ask their supervisor. */
+export const workerQuestions = {
+  /** The registry's metrics as JSON; of the supervisor, the text of their sum. */
+  metrics: "metrics",
+  /** ModelStatistics; payload and answers are messages in binary form, of the supervisor a list. */
+  statistics: "statistics",
+  /** RepositoryIndex; likewise. */
+  index: "index",
+  /** The start-up screen; the payload is a {@link ScreenRequest} as JSON, the answer a text. */
+  screen: "screen",
+} as const;
+
+/** What the supervisor knows and the start-up screen shows. */
+export interface ScreenRequest {
+  readonly urls: readonly string[];
+  readonly startMs: number;
+  readonly color: boolean;
+}
+
+/** What every worker does; the payload is the request in binary form. */
+export const workerTasks = {
+  load: "RepositoryModelLoad",
+  unload: "RepositoryModelUnload",
+} as const;
