@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { rename, rm } from "node:fs/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import type { DescMessage, DescService } from "@bufbuild/protobuf";
 import { findModule } from "../support/go-module.ts";
@@ -25,12 +26,14 @@ export async function generateSuiteProtos(): Promise<string | undefined> {
   if (existsSync(`${folder}gen/connectrpc/conformance/v1/service_pb.ts`)) return undefined;
   const module = await findModule(suiteModule);
   if (!module) return `${suiteModule} is not in Go's module cache`;
+  // Several tests may want them at once: each makes its own, and the first to be done stays.
+  const made = `${folder}gen-${process.pid}`;
   const template = JSON.stringify({
     version: "v2",
     plugins: [
       {
         local: "protoc-gen-es",
-        out: `${folder}gen`,
+        out: made,
         opt: ["target=ts", "import_extension=ts", "erasable_syntax=true"],
       },
     ],
@@ -43,7 +46,9 @@ export async function generateSuiteProtos(): Promise<string | undefined> {
     "--template",
     template,
   ]);
-  return code === 0 ? undefined : output;
+  if (code !== 0) return output;
+  await rename(made, `${folder}gen`).catch(() => rm(made, { recursive: true }));
+  return undefined;
 }
 
 /** Loads the code that {@link generateSuiteProtos} made. */

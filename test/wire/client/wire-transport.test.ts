@@ -1,4 +1,5 @@
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { createWritableIterable } from "@connectrpc/connect/protocol";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import test, { type ExecutionContext } from "ava";
 import { universalClient } from "../../../server/wire/client/universal-client.ts";
@@ -244,3 +245,22 @@ test("a transport makes its own channel", async (t) => {
     message: /closed and takes no more calls/,
   });
 });
+
+for (const protocol of protocols) {
+  test(`${protocol}: a deadline that passes before the first answer is asked for is told then`, async (t) => {
+    const { client } = clientOf(t, await servers["our own"](t), protocol);
+    const unhandled: unknown[] = [];
+    const listener = (error: unknown): void => void unhandled.push(error);
+    process.on("unhandledRejection", listener);
+    t.teardown(() => process.off("unhandledRejection", listener));
+    const requests = createWritableIterable<{ text: string }>();
+    const answers = client.bidi(requests, { timeoutMs: 1 })[Symbol.asyncIterator]();
+    await t.throwsAsync(async () => {
+      for (;;) await requests.write({ text: "a" });
+    });
+    await new Promise((resolve) => setImmediate(resolve));
+    t.deepEqual(unhandled, []);
+    const error = await t.throwsAsync(answers.next(), { instanceOf: ConnectError });
+    t.is(error?.code, Code.DeadlineExceeded);
+  });
+}
