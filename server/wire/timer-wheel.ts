@@ -46,6 +46,8 @@ export class TimerWheel {
   #tick = 0;
   #armed = 0;
   #running = false;
+  /** Timers of the slot that is looked at. */
+  readonly #due: WheelTimer[] = [];
 
   /**
    * @param tickMs - resolution, in ms
@@ -107,20 +109,23 @@ export class TimerWheel {
 
   readonly #turn = (): void => {
     const now = this.#now();
+    const due = this.#due;
     // After a pause longer than a revolution every slot is looked at once.
     const first = Math.max(this.#tick + 1, now - this.#mask);
     for (let tick = first; tick <= now; tick++) {
+      // What is armed from here on goes into slots that are still to come.
+      this.#tick = tick;
       const slot = this.#slots[tick & this.#mask]!;
-      let timer = slot.next!;
-      while (timer !== slot) {
-        const following = timer.next!;
-        if (timer.dueTick <= now) {
-          this.disarm(timer);
-          timer.fire();
-          // What fired may have disarmed the one that followed.
-          timer = following.dueTick === -1 && following !== slot ? slot.next! : following;
-        } else timer = following;
+      for (let timer = slot.next!; timer !== slot; timer = timer.next!) {
+        if (timer.dueTick <= now) due.push(timer);
       }
+      for (const timer of due) {
+        // One that fired before may have disarmed it, or armed it anew.
+        if (timer.dueTick === -1 || timer.dueTick > now) continue;
+        this.disarm(timer);
+        timer.fire();
+      }
+      due.length = 0;
     }
     this.#tick = Math.max(this.#tick, now);
     this.#running = false;

@@ -37,6 +37,15 @@ const compressedMessage: readonly OutgoingField[] = [
   ["grpc-message", "received compressed envelope, but do not know how to decompress"],
 ];
 
+/** What is said of a prefix whose flag is not 0 (gRPC over HTTP/2, Length-Prefixed-Message). */
+function refusedFlag(flag: number): readonly OutgoingField[] {
+  if (flag === 1) return compressedMessage;
+  return [
+    ["grpc-status", "13"],
+    ["grpc-message", `protocol error: the flag before a message is ${flag}, expected 0 or 1`],
+  ];
+}
+
 /** One unary gRPC call, from the bytes of its message to those of the answer. */
 export class FastUnaryCall extends WheelTimer implements StreamReceiver, FastCall {
   readonly peer: Peer;
@@ -126,7 +135,7 @@ export class FastUnaryCall extends WheelTimer implements StreamReceiver, FastCal
       const size = bytes.readUInt32BE(1);
       // The whole message in one frame: it is read where it lies.
       if (size + prefixBytes === length && size <= this.#options.maxMessageBytes) {
-        if (bytes[0] !== 0) this.#refuse(compressedMessage);
+        if (bytes[0] !== 0) this.#refuse(refusedFlag(bytes[0]!));
         else if (endStream) this.#run(bytes.subarray(prefixBytes));
         else {
           this.#message = bytes.subarray(prefixBytes);
@@ -178,7 +187,7 @@ export class FastUnaryCall extends WheelTimer implements StreamReceiver, FastCal
   /** Makes room for a message; false if there is none. */
   #begin(prefix: Buffer): boolean {
     if (prefix[0] !== 0) {
-      this.#refuse(compressedMessage);
+      this.#refuse(refusedFlag(prefix[0]!));
       return false;
     }
     const size = prefix.readUInt32BE(1);
