@@ -660,12 +660,12 @@ export class Http2Connection implements FrameSink {
     if (end - start !== 4) throw badLength("RST_STREAM", end - start, "4");
     if (streamId === 0) throw onStreamZero("RST_STREAM");
     const stream = this.#streams.get(streamId);
+    const code = bytes.readUInt32BE(start);
     if (!stream) {
-      if (this.#isIdle(streamId)) throw onIdleStream("RST_STREAM", streamId);
-      this.#floods.onControlFrame();
+      if (this.#isIdle(streamId)) this.#onIdleReset(streamId, code);
+      else this.#floods.onControlFrame();
       return;
     }
-    const code = bytes.readUInt32BE(start);
     if (this.isServer) this.#floods.onReset();
     this.#endStream(stream, {
       code,
@@ -673,6 +673,21 @@ export class Http2Connection implements FrameSink {
       unprocessed: code === errorCode.refusedStream,
       message: `the peer reset the stream with code ${code}`,
     });
+  }
+
+  /**
+   * A reset of a stream that was never opened is a connection error (section 5.1). gRPC's C core, and with
+   * it Python, C++ and Ruby, sends one for a call that is cancelled before its HEADERS have left
+   * (https://github.com/grpc/grpc/issues/19655). From a client that has opened streams before, it is taken
+   * for a stream that was opened and closed: the other calls of its connection are not to end for it.
+   */
+  #onIdleReset(streamId: number, code: number): void {
+    const isCancelled = code === errorCode.cancel && (streamId & 1) === 1;
+    if (!this.isServer || this.#lastPeerStream === 0 || !isCancelled) {
+      throw onIdleStream("RST_STREAM", streamId);
+    }
+    this.#lastPeerStream = streamId;
+    this.#floods.onReset();
   }
 
   #onWindowUpdate(streamId: number, bytes: Buffer, start: number, end: number): void {

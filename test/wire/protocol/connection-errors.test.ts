@@ -39,6 +39,16 @@ const ofConnection: readonly (readonly [name: string, code: string, bytes: Buffe
   ],
   ["5.1 DATA on an idle stream", "PROTOCOL_ERROR", dataFrame(1, Buffer.from("x"))],
   ["5.1 RST_STREAM on an idle stream", "PROTOCOL_ERROR", resetFrame(1)],
+  [
+    "5.1 RST_STREAM on an idle stream, with another code than CANCEL",
+    "PROTOCOL_ERROR",
+    Buffer.concat([open, resetFrame(3, 2)]),
+  ],
+  [
+    "5.1 RST_STREAM on an idle stream that would be ours",
+    "PROTOCOL_ERROR",
+    Buffer.concat([open, resetFrame(2)]),
+  ],
   ["5.1 WINDOW_UPDATE on an idle stream", "PROTOCOL_ERROR", windowUpdateFrame(1, 1)],
   ["5.1.1 HEADERS on an even stream", "PROTOCOL_ERROR", headersFrame(2, quick)],
   [
