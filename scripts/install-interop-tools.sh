@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what interoperability tests need beside npm: grpcurl, Python clients, Chromium, h2load.
+# Installs what interoperability tests need beside npm: grpcurl, ghz, Python clients, Chromium, curl, nghttp.
 #
 #   scripts/install-interop-tools.sh           clients
 #   scripts/install-interop-tools.sh --bench   and the servers that benchmarks compare with
@@ -105,10 +105,12 @@ print(" ".join(f"{name.strip()} {version(name.strip())}" for name in sys.stdin i
 go_tool grpcurl github.com/fullstorydev/grpcurl/cmd/grpcurl v1.9.3
 go_tool h2spec github.com/summerwind/h2spec/cmd/h2spec v2.2.1+incompatible
 go_tool connectconformance connectrpc.com/conformance/cmd/connectconformance v1.0.7
+go_tool ghz github.com/bojand/ghz/cmd/ghz v0.120.0
 venv triton
 venv kserve
 debian chromium command -v chromium
 debian nghttp2-client command -v h2load
+debian curl command -v curl
 if [ $bench = yes ]; then
   venv mlserver
   # PyTriton's model stub loads with the distribution's own Python only.
@@ -125,6 +127,7 @@ row TOOL WHERE VERSION
 row grpcurl "$tools/bin/grpcurl" "$grpcurl_version"
 row h2spec "$tools/bin/h2spec" "$(go_version h2spec)"
 row connectconformance "$tools/bin/connectconformance" "$(go_version connectconformance)"
+row ghz "$tools/bin/ghz" "$(go_version ghz)"
 row chromium "$(command -v chromium)" "$(first_line chromium --version)"
 row h2load "$(command -v h2load)" "$(first_line h2load --version)"
 venvs="triton kserve"

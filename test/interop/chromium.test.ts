@@ -3,13 +3,18 @@ import test, { type ExecutionContext } from "ava";
 import { chromium, type Page } from "playwright-core";
 import { startServer } from "../support/command.ts";
 import { findTool, runTool } from "../support/tools.ts";
+import { tlsFlags } from "./wire/certificates.ts";
 
 const path = (name: string): string => fileURLToPath(new URL(`../../${name}`, import.meta.url));
 const browserPath = findTool("chromium");
 const maybe = browserPath ? test : test.skip;
 
 /** Opens the example page in a headless browser; the browser ends with the test. */
-async function openPage(t: ExecutionContext, url: string): Promise<Page> {
+async function openPage(
+  t: ExecutionContext,
+  url: string,
+  options: { readonly ignoreHTTPSErrors?: boolean } = {},
+): Promise<Page> {
   const browser = await chromium.launch({
     executablePath: browserPath!,
     args: [
@@ -22,7 +27,7 @@ async function openPage(t: ExecutionContext, url: string): Promise<Page> {
     ],
   });
   t.teardown(() => browser.close());
-  const page = await browser.newPage();
+  const page = await browser.newPage(options);
   await page.goto(url);
   return page;
 }
@@ -92,4 +97,32 @@ maybe("the page says so when the server is gone", async (t) => {
   await draw(page, [0.5, 0.1], [0.5, 0.9]);
   await page.locator("#error").waitFor({ state: "visible" });
   t.true(((await page.locator("#error").textContent()) ?? "").length > 20);
+});
+
+maybe("over TLS the browser speaks HTTP/2, with both protocols", async (t) => {
+  const server = await startServer(t, [
+    path("examples/models"),
+    ...["--static-dir", path("examples/digits-page/dist")],
+    ...tlsFlags,
+  ]);
+  // The authority of the tests' certificates is none that a browser knows.
+  const page = await openPage(t, server.url, { ignoreHTTPSErrors: true });
+  const errors: string[] = [];
+  page.on("pageerror", (error) => errors.push(error.message));
+  for (const protocol of ["gRPC-Web", "Connect"]) {
+    await page.getByRole("radio", { name: protocol }).check();
+    await page.keyboard.press("Escape");
+    await page.waitForFunction(() => document.querySelector("#digit")?.textContent !== "0");
+    await draw(page, ...zero);
+    await page.waitForFunction(() => document.querySelector("#digit")?.textContent === "0");
+  }
+  const protocols = await page.evaluate(() =>
+    performance
+      .getEntriesByType("resource")
+      .filter(({ name }) => name.includes("ModelInfer"))
+      .map((entry) => (entry as PerformanceResourceTiming).nextHopProtocol),
+  );
+  t.true(protocols.length >= 2);
+  t.deepEqual(new Set(protocols), new Set(["h2"]));
+  t.deepEqual(errors, []);
 });

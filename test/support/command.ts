@@ -5,6 +5,12 @@ import type { ExecutionContext } from "ava";
 
 const bin = fileURLToPath(new URL("../../bin/tensorwire.js", import.meta.url));
 
+/** Those that run. A test run that is broken off does not get to its teardown. */
+const running = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
 /** A run of the real command. */
 export interface RunningCommand {
   readonly process: ChildProcess;
@@ -24,9 +30,7 @@ export function startCommand(
     env: { ...process.env, NO_COLOR: "1", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
-  // A test run that is broken off does not get to its teardown.
-  const killed = (): void => void child.kill("SIGKILL");
-  process.once("exit", killed);
+  running.add(child);
   let stdout = "";
   let stderr = "";
   child.stdout.on("data", (chunk: Buffer) => {
@@ -39,7 +43,7 @@ export function startCommand(
   t.teardown(async () => {
     if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
     await ended;
-    process.off("exit", killed);
+    running.delete(child);
   });
   return { process: child, stdout: () => stdout, stderr: () => stderr, ended };
 }

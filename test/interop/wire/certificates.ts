@@ -2,9 +2,7 @@ import { fileURLToPath } from "node:url";
 
 /** Path of one of the certificates that tests have; that of the server is for localhost. */
 export function certificate(name: string): string {
-  return fileURLToPath(
-    new URL(`../../clients/typescript/certificates/${name}`, import.meta.url),
-  );
+  return fileURLToPath(new URL(`../../clients/typescript/certificates/${name}`, import.meta.url));
 }
 
 /** Flags of a server with TLS. */
