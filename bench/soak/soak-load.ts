@@ -156,7 +156,10 @@ export class SoakLoad {
       // A call that begins while another closes the connection may come too late for the server.
       const isLate = connection.left === "politely" && "isRefused" in end && end.isRefused;
       if (connection.left === "vanished" || isLate) this.lostCalls++;
-      else this.#wrong(`${kind.name}: ${end.wrong}${connection.story}`);
+      else {
+        const left = connection.left === "politely" ? "; its connection was being closed" : "";
+        this.#wrong(`${kind.name}: ${end.wrong}${left}${connection.story}`);
+      }
     }
     if (connection.left !== "not") return;
     if (this.#random.chance(vanishChance)) {

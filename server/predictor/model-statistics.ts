@@ -41,7 +41,7 @@ export class ModelStatistics {
   lastInferenceMs = 0;
   readonly #batches = new Map<number, { input: Duration; infer: Duration; output: Duration }>();
 
-  /** Counts a call that was answered. */
+  /** Counts a call of so many rows that was answered; its times are those of the run that it shared. */
   succeed(rows: number, totalNs: number, queueNs: number, times: ExecutionTimes): void {
     this.success.add(totalNs);
     this.queue.add(queueNs);
@@ -49,8 +49,12 @@ export class ModelStatistics {
     this.computeInfer.add(times.inferNs);
     this.computeOutput.add(times.outputNs);
     this.inferenceCount += rows;
-    this.executionCount++;
     this.lastInferenceMs = Date.now();
+  }
+
+  /** Counts a run of the model, of so many rows of one or several calls. */
+  executed(rows: number, times: ExecutionTimes): void {
+    this.executionCount++;
     let batch = this.#batches.get(rows);
     if (!batch) {
       // A client chooses the batch size: above this many sizes, new ones are not told apart.

@@ -3,6 +3,10 @@ import { fromUnknown } from "../errors/from-unknown.ts";
 import type { TensorwireError } from "../errors/tensorwire-error.ts";
 import type { CallAbort } from "../rpc/call-context.ts";
 import type { InferRequest, InferResponse } from "../rpc/infer-messages.ts";
+import type { BatchPolicy } from "./batching/batch-policy.ts";
+import { rowsOf } from "./batching/batch-tensors.ts";
+import { Batcher } from "./batching/batcher.ts";
+import { TurnGauge } from "./batching/turn-gauge.ts";
 import { CallQueue } from "./call-queue.ts";
 import { classify } from "./classification.ts";
 import { type DecodedRequest, decodeRequest } from "./decode-request.ts";
@@ -24,6 +28,8 @@ export interface ServedModelParts {
   readonly config: ModelConfig;
   readonly signature: ModelSignature;
   readonly engine: EngineModel;
+  /** How calls are gathered; `undefined` runs each on its own. */
+  readonly batching: BatchPolicy | undefined;
   /** Calls that may wait at once. */
   readonly maxQueueSize: number;
   readonly observer: CallObserver;
@@ -45,9 +51,12 @@ export class ServedModel {
   readonly config: ModelConfig;
   readonly signature: ModelSignature;
   readonly engine: EngineModel;
-  readonly queue: CallQueue;
+  readonly queue: CallQueue | Batcher;
   readonly maxQueueSize: number;
   readonly statistics = new ModelStatistics();
+  /** Set without batching. */
+  readonly #calls: CallQueue | undefined;
+  readonly #batching: { readonly batcher: Batcher; readonly gauge: TurnGauge } | undefined;
   readonly #observer: CallObserver;
 
   constructor(parts: ServedModelParts) {
@@ -57,8 +66,15 @@ export class ServedModel {
     this.signature = parts.signature;
     this.engine = parts.engine;
     this.maxQueueSize = parts.maxQueueSize;
-    this.queue = new CallQueue(parts.name, engineSlots, parts.maxQueueSize);
     this.#observer = parts.observer;
+    if (parts.batching) {
+      const batcher = batcherOf(parts, parts.batching);
+      this.#batching = { batcher, gauge: new TurnGauge(atTurnEnd) };
+      this.queue = batcher;
+    } else {
+      this.#calls = new CallQueue(parts.name, engineSlots, parts.maxQueueSize);
+      this.queue = this.#calls;
+    }
   }
 
   /**
@@ -71,11 +87,35 @@ export class ServedModel {
     try {
       const decoded = decodeRequest(this.name, this.signature, request);
       const queued = performance.now();
-      if (this.queue.isIdle && !call.aborted) {
+      const batching = this.#batching;
+      const gathers = batching?.gauge.called() ?? false;
+      if (!gathers && this.queue.isIdle && !call.aborted) {
         const result = this.engine.runNow(decoded.inputs, decoded.outputNames);
-        if (result) return this.#answer(request.id, decoded, result, arrived, queued, queued);
+        if (result) {
+          const rows = this.#rowsOf(decoded);
+          return this.#answer(request.id, decoded, result, arrived, queued, queued, rows);
+        }
       }
-      return this.#inferQueued(request.id, decoded, call, arrived, queued);
+      return batching
+        ? this.#inferBatched(batching.batcher, request.id, decoded, call, arrived, queued)
+        : this.#inferQueued(request.id, decoded, call, arrived, queued);
+    } catch (thrown) {
+      throw this.#failed(thrown, arrived);
+    }
+  }
+
+  async #inferBatched(
+    batcher: Batcher,
+    id: string,
+    decoded: DecodedRequest,
+    call: CallAbort,
+    arrived: number,
+    queued: number,
+  ): Promise<InferResponse> {
+    try {
+      const result = await batcher.run(call, decoded);
+      const { startedMs, batchRows } = result;
+      return this.#answer(id, decoded, result, arrived, queued, startedMs, batchRows);
     } catch (thrown) {
       throw this.#failed(thrown, arrived);
     }
@@ -90,17 +130,20 @@ export class ServedModel {
   ): Promise<InferResponse> {
     try {
       let started = queued;
-      const result = await this.queue.run(call, () => {
+      const result = await this.#calls!.run(call, () => {
         started = performance.now();
         return this.engine.run(decoded.inputs, decoded.outputNames);
       });
-      return this.#answer(id, decoded, result, arrived, queued, started);
+      return this.#answer(id, decoded, result, arrived, queued, started, decoded.rows);
     } catch (thrown) {
       throw this.#failed(thrown, arrived);
     }
   }
 
-  /** @param started - when the engine was given the call; the times before are of its waiting */
+  /**
+   * @param started - when the engine was given the call; the times before are of its waiting
+   * @param batchRows - rows of the run; 0 if another of its calls has counted it
+   */
   #answer(
     id: string,
     decoded: DecodedRequest,
@@ -108,6 +151,7 @@ export class ServedModel {
     arrived: number,
     queued: number,
     started: number,
+    batchRows: number,
   ): InferResponse {
     const computed = performance.now();
     const outputs = result.outputs.map((tensor, index) => {
@@ -118,12 +162,14 @@ export class ServedModel {
     const ended = performance.now();
     const totalNs = toNs(ended - arrived);
     const queueNs = toNs(started - queued);
-    this.statistics.succeed(decoded.rows, totalNs, queueNs, {
+    const times = {
       // The way to a worker and back counts as input, for it is the input's copy that costs.
       inputNs: toNs(queued - arrived) + Math.max(toNs(computed - started) - result.inferNs, 0),
       inferNs: result.inferNs,
       outputNs: toNs(ended - computed),
-    });
+    };
+    this.statistics.succeed(this.#rowsOf(decoded), totalNs, queueNs, times);
+    if (batchRows > 0) this.statistics.executed(batchRows, times);
     this.#observer(this, "success", totalNs, queueNs, result.inferNs);
     return {
       modelName: this.name,
@@ -132,6 +178,11 @@ export class ServedModel {
       outputs: encoded.outputs,
       rawOutputContents: encoded.rawOutputContents,
     };
+  }
+
+  /** Rows of a call, as they are counted: of a model that has batches without saying so too. */
+  #rowsOf(decoded: DecodedRequest): number {
+    return this.#batching ? rowsOf(decoded.inputs) : decoded.rows;
   }
 
   #failed(thrown: unknown, arrived: number): TensorwireError {
@@ -147,6 +198,28 @@ export class ServedModel {
     await this.queue.idle();
     await this.engine.release();
   }
+}
+
+function batcherOf({ name, engine, maxQueueSize }: ServedModelParts, policy: BatchPolicy): Batcher {
+  return new Batcher({
+    model: name,
+    policy,
+    slots: engineSlots,
+    limit: maxQueueSize,
+    run: (inputs, outputNames) =>
+      engine.runNow(inputs, outputNames) ?? engine.run(inputs, outputNames),
+    now: () => performance.now(),
+    atTurnEnd,
+    after(ms, action) {
+      const timer = setTimeout(action, ms);
+      return () => clearTimeout(timer);
+    },
+  });
+}
+
+/** After all sockets that had something to read were read. */
+function atTurnEnd(action: () => void): void {
+  setImmediate(action);
 }
 
 function toNs(ms: number): number {

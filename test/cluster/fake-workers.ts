@@ -3,7 +3,7 @@ import type { FromWorker, ToWorker } from "../../server/cluster/messages.ts";
 import { Supervisor, type SupervisorOptions } from "../../server/cluster/supervisor.ts";
 import type { ProcessEnd, WorkerEvents } from "../../server/cluster/worker-process.ts";
 import { type RecordingLog, recordingLog } from "../support/silent-log.ts";
-import { type VirtualClock, virtualClock } from "./virtual-clock.ts";
+import { type VirtualClock, virtualClock } from "../support/virtual-clock.ts";
 
 /** Settings of the workers of a test. */
 export type Settings = { readonly color: string };

@@ -5,8 +5,11 @@ import { type ModelConfig, ModelConfigSchema } from "../../../gen/inference/mode
 import { fromUnknown, messageOf } from "../../errors/from-unknown.ts";
 import { modelLoadFailed, modelUnsupported } from "../../errors/model-errors.ts";
 import type { Log } from "../../observability/log.ts";
+import type { BatchPolicy } from "../batching/batch-policy.ts";
+import { deriveBatching } from "../batching/derive-batching.ts";
+import { readBatchPolicy } from "../batching/read-batch-policy.ts";
 import type { DeclaredPort, EngineModel } from "../engines/engine.ts";
-import { completeConfig } from "../model-config/complete-config.ts";
+import { type CompleteConfig, completeConfig } from "../model-config/complete-config.ts";
 import { readLabels } from "../model-config/read-labels.ts";
 import { type CallObserver, ServedModel } from "../served-model.ts";
 import { warmUpSamples } from "../warm-up-samples.ts";
@@ -54,12 +57,14 @@ export async function loadVersion(
       labels,
     );
     warnOfIgnored(name, completed.config, context.log);
+    const batching = await batchingOf(name, engine, config, completed, context.log);
     return new ServedModel({
       name,
       version,
       config: completed.config,
       signature: completed.signature,
       engine,
+      batching,
       maxQueueSize: context.maxQueueSize,
       observer: context.observer,
     });
@@ -127,9 +132,41 @@ async function warmUp(
   }
 }
 
+/**
+ * How calls of a version are gathered. A configuration with max_batch_size 0 means that the model has no
+ * batches; without any, it is tried out.
+ */
+async function batchingOf(
+  name: string,
+  engine: EngineModel,
+  given: ModelConfig | undefined,
+  { config, signature }: CompleteConfig,
+  log: Log,
+): Promise<BatchPolicy | undefined> {
+  if (given && config.maxBatchSize === 0) return undefined;
+  const ports = engine.inputs.map((port) => ({
+    ...port,
+    shape: signature.inputs.find((input) => input.name === port.name)?.shape ?? port.shape,
+  }));
+  const derived = await deriveBatching(engine, ports);
+  const asked = config.schedulingChoice.case === "dynamicBatching";
+  if (derived.kind === "alone") {
+    const { cause, why } = derived;
+    // What was asked for is done, unless it would give wrong answers.
+    if (!asked || cause === "mixes rows") {
+      if (asked)
+        log.warn({ model: name, why }, "dynamic_batching is not done: rows are not independent");
+      else log.debug({ model: name, why }, "calls are not batched");
+      return undefined;
+    }
+  }
+  const policy = readBatchPolicy(config, derived.kind === "batched" ? derived.maxRows : 1);
+  log.debug({ model: name, ...policy }, "calls are batched");
+  return policy;
+}
+
 function warnOfIgnored(name: string, config: ModelConfig, log: Log): void {
   const ignored: string[] = [];
-  if (config.schedulingChoice.case === "dynamicBatching") ignored.push("dynamic_batching");
   if (config.instanceGroup.length > 0) ignored.push("instance_group");
   if (config.modelWarmup.length > 0) ignored.push("model_warmup");
   if (config.responseCache?.enable) ignored.push("response_cache");
