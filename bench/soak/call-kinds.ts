@@ -72,8 +72,17 @@ function expectStatus(end: CallEnd, ...allowed: readonly string[]): CallVerdict 
   if (end.status !== undefined && allowed.includes(end.status)) return "well";
   return {
     wrong: `grpc-status ${end.status ?? "missing"} (${end.message ?? ""}), reset ${end.resetCode}; expected ${allowed.join(" or ")}`,
-    isRefused: end.resetCode === constants.NGHTTP2_REFUSED_STREAM,
+    isRefused: end.status === undefined && isLateCode(end.resetCode),
   };
+}
+
+/**
+ * Codes of a stream that came too late for a connection that is being closed: refused, or what node:http2
+ * gives the streams of a connection that the server left when it had answered all that came before the
+ * client's GOAWAY.
+ */
+function isLateCode(code: number | undefined): boolean {
+  return code === constants.NGHTTP2_REFUSED_STREAM || code === constants.NGHTTP2_INTERNAL_ERROR;
 }
 
 function expectContents(end: CallEnd, samples: readonly Sample[]): CallVerdict {
