@@ -1,4 +1,5 @@
 import test from "ava";
+import { startServer } from "../../support/command.ts";
 import { findTool, runTool } from "../../support/tools.ts";
 import { certificate, tlsFlags } from "./certificates.ts";
 import { startIdentity } from "./identity-server.ts";
@@ -65,10 +66,19 @@ maybe("ghz: errors and deadlines are what gRPC's codes say", async (t) => {
   const unknown = request.replace("identity", "none");
   const missing = await load(server.address, "ModelInfer", ...calls, "--data", unknown);
   t.deepEqual(missing.statusCodeDistribution, { NotFound: 200 });
+  // 1000 rounds take seconds in the model, so none is answered before its deadline.
+  const { address } = await startServer(t, ["test/fixtures/models/slow", "--drain-timeout", "1ms"]);
+  const rounds = {
+    name: "rounds",
+    datatype: "INT64",
+    shape: [],
+    contents: { int64_contents: [1000] },
+  };
   const late = await load(
-    server.address,
+    address,
     "ModelInfer",
-    ...[...calls, "--timeout", "1us", "--data", request],
+    ...["--insecure", "--total", "40", "--concurrency", "20", "--timeout", "50ms"],
+    ...["--data", JSON.stringify({ model_name: "slow", inputs: [rounds] })],
   );
-  t.deepEqual(Object.keys(late.statusCodeDistribution), ["DeadlineExceeded"]);
+  t.deepEqual(late.statusCodeDistribution, { DeadlineExceeded: 40 });
 });
