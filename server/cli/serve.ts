@@ -101,6 +101,7 @@ export async function runServer(
     maxQueueSize: values["max-queue-size"],
     modelThreads: values["model-threads"],
     intraOpThreads: values["intra-op-threads"],
+    cores: Math.max(1, Math.floor(usableCores() / (values.workers || usableCores()))),
     execution: values.execution,
     serverName: "tensorwire",
     serverVersion: packageVersion(),

@@ -84,6 +84,15 @@ export function modelUnsupported(model: string, why: string): TensorwireError {
   return new TensorwireError("MODEL_UNSUPPORTED", `model "${model}": ${why}`, { model });
 }
 
+/** A call of one answer to a model that may give any number. */
+export function decoupledNeedsStream(model: string): TensorwireError {
+  return new TensorwireError(
+    "DECOUPLED_NEEDS_STREAM",
+    `model "${model}" may give any number of answers to a call (decoupled): ModelInfer RPC doesn't support models with decoupled transaction policy; use ModelStreamInfer, or generate_stream over REST`,
+    { model },
+  );
+}
+
 /** The engine refused or failed a run. */
 export function modelExecutionFailed(model: string, why: string, cause?: unknown): TensorwireError {
   return new TensorwireError(
@@ -103,12 +112,27 @@ export function workerLost(model: string): TensorwireError {
   );
 }
 
-/** The queue of a model is full. */
-export function queueFull(model: string, limit: number): TensorwireError {
+/**
+ * The queue of a model is full.
+ *
+ * @param level - the priority level whose own bound it is
+ */
+export function queueFull(model: string, limit: number, level?: number): TensorwireError {
+  const where = level === undefined ? "" : ` in priority level ${level}`;
+  const raise = level === undefined ? "--max-queue-size" : "its max_queue_size";
   return new TensorwireError(
     "QUEUE_FULL",
-    `model "${model}": Exceeds maximum queue size of ${limit} requests; try again later or raise --max-queue-size`,
+    `model "${model}": Exceeds maximum queue size of ${limit} requests${where}; try again later or raise ${raise}`,
     { model, maxQueueSize: `${limit}`, retryAfterMs: "100" },
+  );
+}
+
+/** The call waited longer than its queue policy, or its own parameter `timeout`, allows. */
+export function queueTimeout(model: string, waitedMs: number): TensorwireError {
+  return new TensorwireError(
+    "QUEUE_TIMEOUT",
+    `model "${model}": Request timeout expired after ${waitedMs.toFixed(1)} ms in the queue; try again later, or give it more time (queue policy, parameter timeout)`,
+    { model, retryAfterMs: "100" },
   );
 }
 

@@ -40,6 +40,7 @@ export const registry = {
   MODEL_LOAD_FAILED: { code: Code.Unavailable, http: 503 },
   MODEL_CONFIG_INVALID: { code: Code.InvalidArgument, http: 400 },
   MODEL_UNSUPPORTED: { code: Code.Unimplemented, http: 501 },
+  DECOUPLED_NEEDS_STREAM: { code: Code.Unimplemented, http: 501 },
   MODEL_EXECUTION_FAILED: { code: Code.Internal, http: 500 },
   REPOSITORY_UNSUPPORTED: { code: Code.Unimplemented, http: 501 },
   REPOSITORY_UNREADABLE: { code: Code.FailedPrecondition, http: 500 },
@@ -47,6 +48,7 @@ export const registry = {
   CONTROL_NOT_LOCAL: { code: Code.PermissionDenied, http: 403 },
   // The server
   QUEUE_FULL: { code: Code.Unavailable, http: 503 },
+  QUEUE_TIMEOUT: { code: Code.Unavailable, http: 503 },
   CONNECTION_MEMORY_FULL: { code: Code.ResourceExhausted, http: 429 },
   SERVER_DRAINING: { code: Code.Unavailable, http: 503 },
   WORKER_LOST: { code: Code.Unavailable, http: 503 },

@@ -10,16 +10,15 @@ import { modelNameInvalid } from "../errors/model-errors.ts";
 import { parameterInvalid } from "../errors/request-errors.ts";
 import { TensorwireError } from "../errors/tensorwire-error.ts";
 import type { Log } from "../observability/log.ts";
-import type { CallAbort } from "../rpc/call-context.ts";
 import type { InferRequest } from "../rpc/infer-messages.ts";
-import type { InferenceBackend, StreamInferResponse } from "../rpc/inference-backend.ts";
-import { abortError } from "./call-queue.ts";
+import type { InferenceBackend } from "../rpc/inference-backend.ts";
 import { type ControlPolicy, checkControl } from "./control-policy.ts";
 import { readConfigOverride } from "./model-config/read-config.ts";
 import { compareVersions } from "./repository/model-name.ts";
 import { type IndexRow, type Repository, servingModel } from "./repository/repository.ts";
 import type { ServedModel } from "./served-model.ts";
 import type { TensorSpec } from "./signature.ts";
+import { streamInfer } from "./stream-infer.ts";
 
 /** Extensions that ServerMetadata lists; the names are Triton's. */
 const extensions = [
@@ -82,11 +81,12 @@ export function createPredictorBackend(options: PredictorBackendOptions): Infere
     modelInfer(request, context) {
       return repository.resolve(request.modelName, request.modelVersion).infer(request, context);
     },
-    async *modelStreamInfer(requests, context) {
-      for await (const request of requests) {
-        if (context.aborted) throw abortError(context, "during the stream");
-        yield await streamAnswer(repository, request, context);
-      }
+    modelStreamInfer(requests, context) {
+      // A client of Triton asks by this header for a status instead of an answer with a message.
+      const throws = context.requestHeader.get("triton_grpc_error") === "true";
+      const resolve = ({ modelName, modelVersion }: InferRequest): ServedModel =>
+        repository.resolve(modelName, modelVersion);
+      return streamInfer(requests, context, resolve, throws);
     },
     async modelStatistics({ name, version }) {
       const models = name === "" ? [...repository.served()] : versionsOf(repository, name, version);
@@ -148,25 +148,6 @@ export function createPredictorBackend(options: PredictorBackendOptions): Infere
       "logging cannot be set by calls; start the server with --log-level",
     ),
   };
-}
-
-/** One answer of ModelStreamInfer: a request that fails does not end the stream. */
-async function streamAnswer(
-  repository: Repository,
-  request: InferRequest,
-  call: CallAbort,
-): Promise<StreamInferResponse> {
-  try {
-    const inferResponse = await repository
-      .resolve(request.modelName, request.modelVersion)
-      .infer(request, call);
-    return { inferResponse };
-  } catch (thrown) {
-    const error = fromUnknown(thrown);
-    if (error.reason === "DEADLINE_EXCEEDED" || error.reason === "CALL_CANCELLED") throw error;
-    const { modelName, modelVersion, id } = request;
-    return { errorMessage: error.message, inferResponse: { modelName, modelVersion, id } };
-  }
 }
 
 function tensorMetadata({ name, datatype, shape }: TensorSpec): {

@@ -141,14 +141,14 @@ export function registerModelMetrics(
     repository,
     "nv_inference_pending_request_count",
     "Requests that wait for their model",
-    ({ queue }) => queue.waiting,
+    ({ executor }) => executor.waiting,
   );
   gauge(
     registry,
     repository,
     "tensorwire_model_running_requests",
     "Requests that their model has",
-    ({ queue }) => queue.running,
+    ({ executor }) => executor.running,
   );
   gauge(
     registry,

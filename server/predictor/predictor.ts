@@ -1,4 +1,3 @@
-import { availableParallelism } from "node:os";
 import type { Registry } from "prom-client";
 import type { Log } from "../observability/log.ts";
 import type { InferenceBackend } from "../rpc/inference-backend.ts";
@@ -32,8 +31,10 @@ export interface PredictorOptions {
   readonly maxQueueSize: number;
   /** Worker threads for models; 0 for as many as cores. */
   readonly modelThreads: number;
-  /** Threads for one operator in a worker; 0 for as many as cores. */
+  /** Threads for one operator in a worker; 0 for the cores divided by the instances of the model. */
   readonly intraOpThreads: number;
+  /** Processor cores that models may use. */
+  readonly cores: number;
   readonly execution: Execution;
   readonly serverName: string;
   readonly serverVersion: string;
@@ -63,15 +64,16 @@ export interface Predictor {
 
 /** Makes a predictor that has loaded nothing yet. */
 export function createPredictor(options: PredictorOptions): Predictor {
-  const { log, registry, controlMode } = options;
-  const cores = availableParallelism();
+  const { log, registry, controlMode, cores } = options;
   const pool = new WorkerPool(options.modelThreads || cores, log);
-  const intraOpThreads = options.intraOpThreads || cores;
   const repository = new Repository({
     paths: options.repositories,
     modelName: options.modelName,
-    open: (model, path) =>
-      OnnxModel.load(pool, { model, path, intraOpThreads }, options.execution, log),
+    openOnnx({ model, path, instances }) {
+      const intraOpThreads = options.intraOpThreads || Math.max(1, Math.floor(cores / instances));
+      const session = { model, path, intraOpThreads };
+      return OnnxModel.load(pool, session, instances, options.execution, log);
+    },
     maxQueueSize: options.maxQueueSize,
     observer: createInferenceHistograms(registry),
     log,

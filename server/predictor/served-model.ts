@@ -1,25 +1,19 @@
 import type { ModelConfig } from "../../gen/inference/model_config_pb.ts";
 import { fromUnknown } from "../errors/from-unknown.ts";
+import { decoupledNeedsStream } from "../errors/model-errors.ts";
 import type { TensorwireError } from "../errors/tensorwire-error.ts";
 import type { CallAbort } from "../rpc/call-context.ts";
 import type { InferRequest, InferResponse } from "../rpc/infer-messages.ts";
-import type { BatchPolicy } from "./batching/batch-policy.ts";
-import { rowsOf } from "./batching/batch-tensors.ts";
-import { Batcher } from "./batching/batcher.ts";
-import { TurnGauge } from "./batching/turn-gauge.ts";
-import { CallQueue } from "./call-queue.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { type CallOptions, noOptions, readCallOptions } from "./call-options.ts";
+import { checkTensors } from "./check-tensors.ts";
 import { classify } from "./classification.ts";
 import { type DecodedRequest, decodeRequest } from "./decode-request.ts";
 import { encodeOutputs } from "./encode-response.ts";
-import type { EngineModel, EngineResult } from "./engines/engine.ts";
+import type { Execution, Executor, TensorCall } from "./executor.ts";
+import { parameterValue } from "./infer-parameter.ts";
 import { ModelStatistics } from "./model-statistics.ts";
 import type { ModelSignature } from "./signature.ts";
-
-/**
- * Calls that an engine is given at once: one that runs, and one that is already on its way there
- * when it ends. More would take them out of reach of a cancel.
- */
-const engineSlots = 2;
 
 /** What a version is made of. */
 export interface ServedModelParts {
@@ -27,9 +21,9 @@ export interface ServedModelParts {
   readonly version: string;
   readonly config: ModelConfig;
   readonly signature: ModelSignature;
-  readonly engine: EngineModel;
-  /** How calls are gathered; `undefined` runs each on its own. */
-  readonly batching: BatchPolicy | undefined;
+  readonly executor: Executor;
+  /** Whether the reserved request parameters (priority, timeout, sequence) mean anything to the model. */
+  readonly readsOptions: boolean;
   /** Calls that may wait at once. */
   readonly maxQueueSize: number;
   readonly observer: CallObserver;
@@ -50,13 +44,10 @@ export class ServedModel {
   readonly version: string;
   readonly config: ModelConfig;
   readonly signature: ModelSignature;
-  readonly engine: EngineModel;
-  readonly queue: CallQueue | Batcher;
+  readonly executor: Executor;
   readonly maxQueueSize: number;
   readonly statistics = new ModelStatistics();
-  /** Set without batching. */
-  readonly #calls: CallQueue | undefined;
-  readonly #batching: { readonly batcher: Batcher; readonly gauge: TurnGauge } | undefined;
+  readonly #readsOptions: boolean;
   readonly #observer: CallObserver;
 
   constructor(parts: ServedModelParts) {
@@ -64,113 +55,147 @@ export class ServedModel {
     this.version = parts.version;
     this.config = parts.config;
     this.signature = parts.signature;
-    this.engine = parts.engine;
+    this.executor = parts.executor;
     this.maxQueueSize = parts.maxQueueSize;
+    this.#readsOptions = parts.readsOptions;
     this.#observer = parts.observer;
-    if (parts.batching) {
-      const batcher = batcherOf(parts, parts.batching);
-      this.#batching = { batcher, gauge: new TurnGauge(atTurnEnd) };
-      this.queue = batcher;
-    } else {
-      this.#calls = new CallQueue(parts.name, engineSlots, parts.maxQueueSize);
-      this.queue = this.#calls;
-    }
+  }
+
+  /** True if a call may have any number of answers, and so needs a stream. */
+  get decoupled(): boolean {
+    return this.executor.stream !== undefined;
   }
 
   /**
-   * Answers a request: before it returns, if the engine can and no call is before it.
+   * Answers a request: before it returns, if the executor can.
    *
-   * @throws TensorwireError what {@link decodeRequest}, {@link CallQueue.run} and the engine throw
+   * @throws TensorwireError what {@link decodeRequest} and the executor throw; `DECOUPLED_NEEDS_STREAM`
    */
   infer(request: InferRequest, call: CallAbort): InferResponse | Promise<InferResponse> {
     const arrived = performance.now();
     try {
+      if (this.decoupled) throw decoupledNeedsStream(this.name);
       const decoded = decodeRequest(this.name, this.signature, request);
       const queued = performance.now();
-      const batching = this.#batching;
-      const gathers = batching?.gauge.called() ?? false;
-      if (!gathers && this.queue.isIdle && !call.aborted) {
-        const result = this.engine.runNow(decoded.inputs, decoded.outputNames);
-        if (result) {
-          const rows = this.#rowsOf(decoded);
-          return this.#answer(request.id, decoded, result, arrived, queued, queued, rows);
-        }
-      }
-      return batching
-        ? this.#inferBatched(batching.batcher, request.id, decoded, call, arrived, queued)
-        : this.#inferQueued(request.id, decoded, call, arrived, queued);
-    } catch (thrown) {
-      throw this.#failed(thrown, arrived);
-    }
-  }
-
-  async #inferBatched(
-    batcher: Batcher,
-    id: string,
-    decoded: DecodedRequest,
-    call: CallAbort,
-    arrived: number,
-    queued: number,
-  ): Promise<InferResponse> {
-    try {
-      const result = await batcher.run(call, decoded);
-      const { startedMs, batchRows } = result;
-      return this.#answer(id, decoded, result, arrived, queued, startedMs, batchRows);
-    } catch (thrown) {
-      throw this.#failed(thrown, arrived);
-    }
-  }
-
-  async #inferQueued(
-    id: string,
-    decoded: DecodedRequest,
-    call: CallAbort,
-    arrived: number,
-    queued: number,
-  ): Promise<InferResponse> {
-    try {
-      let started = queued;
-      const result = await this.#calls!.run(call, () => {
-        started = performance.now();
-        return this.engine.run(decoded.inputs, decoded.outputNames);
-      });
-      return this.#answer(id, decoded, result, arrived, queued, started, decoded.rows);
+      const result = this.executor.execute(call, this.#tensorCall(decoded, request));
+      return result instanceof Promise
+        ? this.#answerLater(request.id, decoded, result, arrived, queued)
+        : this.#answer(request.id, decoded, result, arrived, queued);
     } catch (thrown) {
       throw this.#failed(thrown, arrived);
     }
   }
 
   /**
-   * @param started - when the engine was given the call; the times before are of its waiting
-   * @param batchRows - rows of the run; 0 if another of its calls has counted it
+   * Answers a request of a stream. Each answer of a decoupled model carries `triton_final_response` false,
+   * and an empty one with true comes last if the request has `triton_enable_empty_final_response`; the one
+   * answer of another model carries true.
+   *
+   * @throws TensorwireError as {@link infer} does
+   */
+  async *stream(request: InferRequest, call: CallAbort): AsyncGenerator<InferResponse> {
+    const { executor } = this;
+    if (!executor.stream) {
+      yield { ...(await this.infer(request, call)), parameters: finalParameter(true) };
+      return;
+    }
+    const arrived = performance.now();
+    let inferNs = 0;
+    try {
+      const decoded = decodeRequest(this.name, this.signature, request);
+      const queued = performance.now();
+      let started = queued;
+      for await (const result of executor.stream(call, this.#tensorCall(decoded, request))) {
+        if (inferNs === 0) started = result.startedMs;
+        inferNs += result.inferNs;
+        yield {
+          ...this.#encode(request.id, decoded, result.outputs),
+          parameters: finalParameter(false),
+        };
+      }
+      const queueNs = toNs(started - queued);
+      const times = { inputNs: toNs(queued - arrived), inferNs, outputNs: 0 };
+      const totalNs = toNs(performance.now() - arrived);
+      this.statistics.succeed(decoded.rows, totalNs, queueNs, times);
+      this.statistics.executed(decoded.rows, times);
+      this.#observer(this, "success", totalNs, queueNs, inferNs);
+    } catch (thrown) {
+      throw this.#failed(thrown, arrived);
+    }
+    if (parameterValue(request.parameters, "triton_enable_empty_final_response") === true) {
+      const { name, version } = this;
+      const parameters = finalParameter(true);
+      yield { modelName: name, modelVersion: version, id: request.id, parameters };
+    }
+  }
+
+  /**
+   * Computes a call of another model of this process: tensors go by reference.
+   *
+   * @throws TensorwireError what {@link checkTensors} and the executor throw
+   */
+  async compute(
+    inputs: readonly Tensor[],
+    outputNames: readonly string[],
+    call: CallAbort,
+    options: CallOptions = noOptions,
+  ): Promise<readonly Tensor[]> {
+    const arrived = performance.now();
+    try {
+      if (this.decoupled) throw decoupledNeedsStream(this.name);
+      const rows = checkTensors(this.name, this.signature, inputs, outputNames);
+      const tensors = { inputs, outputNames, rows, options };
+      const result = await this.executor.execute(call, tensors);
+      this.#count(rows, result, arrived, arrived, performance.now());
+      return result.outputs;
+    } catch (thrown) {
+      throw this.#failed(thrown, arrived);
+    }
+  }
+
+  #tensorCall(decoded: DecodedRequest, { parameters }: InferRequest): TensorCall {
+    const { inputs, outputNames, rows } = decoded;
+    const options = this.#readsOptions ? readCallOptions(parameters) : noOptions;
+    return { inputs, outputNames, rows, options };
+  }
+
+  async #answerLater(
+    id: string,
+    decoded: DecodedRequest,
+    result: Promise<Execution>,
+    arrived: number,
+    queued: number,
+  ): Promise<InferResponse> {
+    try {
+      return this.#answer(id, decoded, await result, arrived, queued);
+    } catch (thrown) {
+      throw this.#failed(thrown, arrived);
+    }
+  }
+
+  /**
+   * @param arrived - when the request came
+   * @param queued - when it was decoded
    */
   #answer(
     id: string,
     decoded: DecodedRequest,
-    result: EngineResult,
+    result: Execution,
     arrived: number,
     queued: number,
-    started: number,
-    batchRows: number,
   ): InferResponse {
     const computed = performance.now();
-    const outputs = result.outputs.map((tensor, index) => {
+    const response = this.#encode(id, decoded, result.outputs);
+    this.#count(decoded.rows, result, arrived, queued, computed);
+    return response;
+  }
+
+  #encode(id: string, decoded: DecodedRequest, outputs: readonly Tensor[]): InferResponse {
+    const shown = outputs.map((tensor, index) => {
       const { classes, labels } = decoded.outputs[index]!;
       return classes > 0 ? classify(tensor, classes, labels) : tensor;
     });
-    const encoded = encodeOutputs(outputs, decoded.form);
-    const ended = performance.now();
-    const totalNs = toNs(ended - arrived);
-    const queueNs = toNs(started - queued);
-    const times = {
-      // The way to a worker and back counts as input, for it is the input's copy that costs.
-      inputNs: toNs(queued - arrived) + Math.max(toNs(computed - started) - result.inferNs, 0),
-      inferNs: result.inferNs,
-      outputNs: toNs(ended - computed),
-    };
-    this.statistics.succeed(this.#rowsOf(decoded), totalNs, queueNs, times);
-    if (batchRows > 0) this.statistics.executed(batchRows, times);
-    this.#observer(this, "success", totalNs, queueNs, result.inferNs);
+    const encoded = encodeOutputs(shown, decoded.form);
     return {
       modelName: this.name,
       modelVersion: this.version,
@@ -180,9 +205,25 @@ export class ServedModel {
     };
   }
 
-  /** Rows of a call, as they are counted: of a model that has batches without saying so too. */
-  #rowsOf(decoded: DecodedRequest): number {
-    return this.#batching ? rowsOf(decoded.inputs) : decoded.rows;
+  #count(
+    rows: number,
+    { startedMs, inferNs, runRows }: Execution,
+    arrived: number,
+    queued: number,
+    computed: number,
+  ): void {
+    const ended = performance.now();
+    const totalNs = toNs(ended - arrived);
+    const queueNs = toNs(startedMs - queued);
+    const times = {
+      // The way to a worker and back counts as input, for it is the input's copy that costs.
+      inputNs: toNs(queued - arrived) + Math.max(toNs(computed - startedMs) - inferNs, 0),
+      inferNs,
+      outputNs: toNs(ended - computed),
+    };
+    this.statistics.succeed(rows, totalNs, queueNs, times);
+    if (runRows > 0) this.statistics.executed(runRows, times);
+    this.#observer(this, "success", totalNs, queueNs, inferNs);
   }
 
   #failed(thrown: unknown, arrived: number): TensorwireError {
@@ -195,31 +236,15 @@ export class ServedModel {
 
   /** Ends the version: calls under way and waiting are answered first. */
   async retire(): Promise<void> {
-    await this.queue.idle();
-    await this.engine.release();
+    await this.executor.idle();
+    await this.executor.release();
   }
 }
 
-function batcherOf({ name, engine, maxQueueSize }: ServedModelParts, policy: BatchPolicy): Batcher {
-  return new Batcher({
-    model: name,
-    policy,
-    slots: engineSlots,
-    limit: maxQueueSize,
-    run: (inputs, outputNames) =>
-      engine.runNow(inputs, outputNames) ?? engine.run(inputs, outputNames),
-    now: () => performance.now(),
-    atTurnEnd,
-    after(ms, action) {
-      const timer = setTimeout(action, ms);
-      return () => clearTimeout(timer);
-    },
-  });
-}
-
-/** After all sockets that had something to read were read. */
-function atTurnEnd(action: () => void): void {
-  setImmediate(action);
+function finalParameter(final: boolean): InferResponse["parameters"] {
+  return {
+    triton_final_response: { parameterChoice: { case: "boolParam", value: final } },
+  };
 }
 
 function toNs(ms: number): number {

@@ -1,5 +1,6 @@
 import type { MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import type { GRPCInferenceService } from "../../gen/inference/grpc_service_pb.ts";
+import type { TensorwireError } from "../errors/tensorwire-error.ts";
 import type { CallContext } from "./call-context.ts";
 import type { InferRequest, InferResponse } from "./infer-messages.ts";
 
@@ -9,6 +10,8 @@ type Methods = typeof GRPCInferenceService.method;
 export interface StreamInferResponse {
   /** Why the request failed; absent or empty if it did not. */
   readonly errorMessage?: string | undefined;
+  /** The error itself, for those who answer with a status. */
+  readonly error?: TensorwireError | undefined;
   readonly inferResponse?: InferResponse | undefined;
 }
 

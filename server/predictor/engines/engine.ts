@@ -13,10 +13,14 @@ export interface DeclaredPort {
   readonly labels: readonly string[];
 }
 
-/** A model that is loaded and can compute. One instance runs one call at a time. */
+/** A model that is loaded and can compute. Each of its instances runs one call at a time. */
 export interface EngineModel {
   readonly inputs: readonly DeclaredPort[];
   readonly outputs: readonly DeclaredPort[];
+  /** Runs that it computes at once. */
+  readonly instances: number;
+  /** Memory that the process was seen to take for it when it was opened, in bytes; 0 if not known. */
+  readonly memoryBytes: number;
   /** Where calls run, for logs and statistics: `inline`, `worker` or by size of the input. */
   readonly placement: string;
   /**

@@ -296,7 +296,7 @@ export class Repository {
         {
           model: name,
           version,
-          placement: model.engine.placement,
+          placement: model.executor.placement,
           ms: Math.round(performance.now() - started),
         },
         "loaded a model",

@@ -28,7 +28,8 @@ async function open(
   const repository = new Repository({
     paths: [folder],
     modelName: undefined,
-    open: (model, path) => OnnxModel.load(pool, { model, path, intraOpThreads: 1 }, "worker", log),
+    openOnnx: ({ model, path, instances }) =>
+      OnnxModel.load(pool, { model, path, intraOpThreads: 1 }, instances, "worker", log),
     maxQueueSize: 8,
     observer: () => {},
     log,

@@ -4,7 +4,7 @@ import type { EngineModel, EngineResult } from "../engine.ts";
 import type { GraphPort } from "./graph-plan.ts";
 import { OnnxSession, type OnnxSessionOptions } from "./onnx-session.ts";
 import { inlineByteLimit, type WarmUpSample } from "./placement.ts";
-import type { RemoteSession } from "./worker-host.ts";
+import { RemoteInstances } from "./remote-instances.ts";
 import type { WorkerPool } from "./worker-pool.ts";
 
 /** Where calls may run: in the thread of the sockets, in a worker thread, or as measured. */
@@ -41,7 +41,7 @@ export class OnnxModel implements EngineModel {
   readonly #options: OnnxSessionOptions;
   readonly #execution: Execution;
   readonly #log: Log;
-  readonly #remote: RemoteSession;
+  readonly #remotes: RemoteInstances;
   readonly #slowestInlineNs: number;
   #inline: OnnxSession | undefined;
   /** Input bytes up to which a call runs inline. */
@@ -53,36 +53,47 @@ export class OnnxModel implements EngineModel {
     options: OnnxSessionOptions,
     execution: Execution,
     log: Log,
-    remote: RemoteSession,
+    remotes: RemoteInstances,
     slowest: number,
   ) {
-    this.inputs = remote.inputs;
-    this.outputs = remote.outputs;
+    this.inputs = remotes.inputs;
+    this.outputs = remotes.outputs;
     this.#options = options;
     this.#execution = execution;
     this.#log = log;
-    this.#remote = remote;
+    this.#remotes = remotes;
     this.#slowestInlineNs = slowest;
   }
 
   /**
-   * Opens the model in a worker of the pool.
+   * Opens the model in workers of the pool.
    *
+   * @param instances - sessions, each in a worker of its own
    * @param slowest - time of an inline call, in ns, above which the model leaves the thread of the
    * sockets for good
    */
   static async load(
     pool: WorkerPool,
     options: OnnxSessionOptions,
+    instances: number,
     execution: Execution,
     log: Log,
     slowest = slowestInlineNs,
   ): Promise<OnnxModel> {
-    return new OnnxModel(options, execution, log, await pool.load(options), slowest);
+    const remotes = new RemoteInstances(await pool.load(options, instances));
+    return new OnnxModel(options, execution, log, remotes, slowest);
+  }
+
+  get instances(): number {
+    return this.#remotes.count;
+  }
+
+  get memoryBytes(): number {
+    return this.#remotes.memoryBytes;
   }
 
   get placement(): string {
-    if (!this.#inline) return "worker";
+    if (!this.#inline) return this.instances === 1 ? "worker" : `${this.instances} workers`;
     return this.#inlineBytes === Number.POSITIVE_INFINITY
       ? "inline"
       : `inline up to ${this.#inlineBytes} bytes, else worker`;
@@ -97,8 +108,8 @@ export class OnnxModel implements EngineModel {
     const outputNames = this.outputs.map((output) => output.name);
     const [first] = samples;
     if (!first) throw new Error("warm-up needs a sample");
-    const { outputs } = await this.#remote.run(first, outputNames);
-    if (this.#execution === "auto" && this.#remote.timeFollowsSize) {
+    const { outputs } = await this.#remotes.run(first, outputNames);
+    if (this.#execution === "auto" && this.#remotes.timeFollowsSize) {
       const placed = measuring.then(() => this.#place(samples, outputNames));
       // The next model is measured whatever became of this one.
       measuring = placed.catch(() => undefined);
@@ -109,7 +120,7 @@ export class OnnxModel implements EngineModel {
   }
 
   async run(inputs: readonly Tensor[], outputNames: readonly string[]): Promise<EngineResult> {
-    return this.runNow(inputs, outputNames) ?? this.#remote.run(inputs, outputNames);
+    return this.runNow(inputs, outputNames) ?? this.#remotes.run(inputs, outputNames);
   }
 
   runNow(inputs: readonly Tensor[], outputNames: readonly string[]): EngineResult | undefined {
@@ -123,7 +134,7 @@ export class OnnxModel implements EngineModel {
   async release(): Promise<void> {
     this.#inline?.release();
     this.#inline = undefined;
-    await this.#remote.release();
+    await this.#remotes.release();
   }
 
   async #place(
@@ -138,7 +149,7 @@ export class OnnxModel implements EngineModel {
       const begun = performance.now();
       for (let run = 0; run < maxWarmUpRuns && performance.now() - begun < maxWarmUpMs; run++) {
         const started = performance.now();
-        const result = await this.#remote.run(inputs, outputNames);
+        const result = await this.#remotes.run(inputs, outputNames);
         totalNs = Math.min(totalNs, (performance.now() - started) * 1e6);
         inferNs = Math.min(inferNs, result.inferNs);
       }

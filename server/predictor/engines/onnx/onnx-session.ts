@@ -25,6 +25,8 @@ export class OnnxSession {
   readonly outputs: readonly GraphPort[];
   /** False if the values of an input may decide how long a run takes. */
   readonly timeFollowsSize: boolean;
+  /** Size of the model file. */
+  readonly fileBytes: number;
   readonly #model: string;
   readonly #session: NativeSession;
   readonly #defaults: ReadonlyMap<string, OrtTensor>;
@@ -35,7 +37,9 @@ export class OnnxSession {
     plan: GraphPlan,
     session: NativeSession,
     defaults: ReadonlyMap<string, OrtTensor>,
+    fileBytes: number,
   ) {
+    this.fileBytes = fileBytes;
     this.inputs = plan.inputs;
     this.outputs = plan.outputs;
     this.timeFollowsSize = plan.timeFollowsSize;
@@ -62,7 +66,8 @@ export class OnnxSession {
       extra: { session: { intra_op: { allow_spinning: "0" }, inter_op: { allow_spinning: "0" } } },
     };
     try {
-      const plan = planGraph(model, await readFile(path));
+      const file = await readFile(path);
+      const plan = planGraph(model, file);
       const defaults = new Map<string, OrtTensor>();
       for (const [input, bytes] of plan.defaults) {
         const constant = openNativeSession(bytes, sessionOptions);
@@ -72,7 +77,7 @@ export class OnnxSession {
         if (output) defaults.set(input, output);
       }
       const session = openNativeSession(plan.adapted ?? path, sessionOptions);
-      return new OnnxSession(model, plan, session, defaults);
+      return new OnnxSession(model, plan, session, defaults, file.byteLength);
     } catch (error) {
       if (error instanceof TensorwireError) throw error;
       throw modelLoadFailed(model, messageOf(error), error);

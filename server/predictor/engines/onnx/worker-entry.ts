@@ -38,10 +38,13 @@ async function perform(
   const { id, session: number } = request;
   switch (request.kind) {
     case "load": {
+      const before = process.memoryUsage.rss();
       const session = await OnnxSession.load(request.options);
       sessions.set(number, session);
       const { inputs, outputs, timeFollowsSize } = session;
-      return { message: { kind: "loaded", id, inputs, outputs, timeFollowsSize } };
+      // Sessions that reuse memory which others freed grow the process by less than what they hold.
+      const memoryBytes = Math.max(process.memoryUsage.rss() - before, session.fileBytes);
+      return { message: { kind: "loaded", id, inputs, outputs, timeFollowsSize, memoryBytes } };
     }
     case "run": {
       const session = sessions.get(number);

@@ -17,6 +17,10 @@ export interface RemoteSession {
   readonly outputs: readonly GraphPort[];
   /** False if the values of an input may decide how long a run takes. */
   readonly timeFollowsSize: boolean;
+  /** Memory that the process was seen to take for it, in bytes. */
+  readonly memoryBytes: number;
+  /** False while its thread is started again. */
+  readonly isReady: boolean;
   run(inputs: readonly Tensor[], outputNames: readonly string[]): Promise<EngineResult>;
   release(): Promise<void>;
 }
@@ -77,7 +81,12 @@ export class WorkerHost {
       if (loaded.kind !== "loaded") throw new Error(`a worker answered ${loaded.kind} to load`);
       this.#sessions.set(session, options);
       this.#ready.add(session);
+      const ready = this.#ready;
       return {
+        get isReady() {
+          return ready.has(session);
+        },
+        memoryBytes: loaded.memoryBytes,
         inputs: loaded.inputs,
         outputs: loaded.outputs,
         timeFollowsSize: loaded.timeFollowsSize,

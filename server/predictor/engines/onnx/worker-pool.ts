@@ -6,14 +6,16 @@ import { type RemoteSession, WorkerHost } from "./worker-host.ts";
 /** Shared memory for large inputs of all workers, in bytes. */
 const maxSharedBytes = 256 * 1024 * 1024;
 
-/** A fixed number of worker threads that models are spread over; threads start when needed. */
+/** Worker threads that models are spread over; threads start when needed. */
 export class WorkerPool {
-  readonly #hosts: readonly WorkerHost[];
+  readonly #hosts: WorkerHost[];
   readonly #buffers = new SharedBuffers(maxSharedBytes);
+  readonly #log: Log;
 
-  /** @param size - threads, at least 1 */
+  /** @param size - threads, at least 1; there are more while a model has more instances */
   constructor(size: number, log: Log) {
-    this.#hosts = Array.from({ length: size }, () => new WorkerHost(this.#buffers, log));
+    this.#log = log;
+    this.#hosts = Array.from({ length: size }, () => this.#host());
   }
 
   /** Shared memory that is held for inputs, in bytes. */
@@ -21,18 +23,26 @@ export class WorkerPool {
     return this.#buffers.bytes;
   }
 
-  /** Opens a model in the worker that holds the fewest. */
-  load(options: OnnxSessionOptions): Promise<RemoteSession> {
-    let emptiest = this.#hosts[0];
-    for (const host of this.#hosts) {
-      if (!emptiest || host.sessionCount < emptiest.sessionCount) emptiest = host;
-    }
-    if (!emptiest) throw new Error("the worker pool has no threads");
-    return emptiest.load(options);
+  /** Opens a model in as many workers, those that hold the fewest sessions. */
+  async load(options: OnnxSessionOptions, instances = 1): Promise<RemoteSession[]> {
+    while (this.#hosts.length < instances) this.#hosts.push(this.#host());
+    const emptiest = this.#hosts
+      .toSorted((one, other) => one.sessionCount - other.sessionCount)
+      .slice(0, instances);
+    const opened = await Promise.allSettled(emptiest.map((host) => host.load(options)));
+    const failed = opened.find((each) => each.status === "rejected");
+    const sessions = opened.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
+    if (!failed) return sessions;
+    await Promise.all(sessions.map((session) => session.release()));
+    throw failed.reason;
   }
 
   /** Ends all threads. */
   async close(): Promise<void> {
     await Promise.all(this.#hosts.map((host) => host.close()));
+  }
+
+  #host(): WorkerHost {
+    return new WorkerHost(this.#buffers, this.#log);
   }
 }

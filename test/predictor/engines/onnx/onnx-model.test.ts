@@ -24,6 +24,7 @@ test("a model with a loop stays in its worker, however fast its warm-up was", as
   const model = await OnnxModel.load(
     pool,
     { model: "slow", path: slow, intraOpThreads: 1 },
+    1,
     "auto",
     log,
   );
@@ -43,6 +44,7 @@ test("a model leaves the thread of the sockets when calls take longer than warm-
   const model = await OnnxModel.load(
     pool,
     { model: "m", path: join(folder, "model.onnx"), intraOpThreads: 1 },
+    1,
     "auto",
     log,
     1,

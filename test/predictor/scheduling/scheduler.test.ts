@@ -1,8 +1,13 @@
 import test from "ava";
 import fc from "fast-check";
-import type { BatchPolicy } from "../../../server/predictor/batching/batch-policy.ts";
-import { type BatchedResult, Batcher } from "../../../server/predictor/batching/batcher.ts";
 import type { EngineResult } from "../../../server/predictor/engines/engine.ts";
+import type { BatchPolicy } from "../../../server/predictor/scheduling/batch-policy.ts";
+import {
+  plainQueue,
+  type QueuePolicies,
+  type QueuePolicy,
+} from "../../../server/predictor/scheduling/queue-policy.ts";
+import { type ScheduledResult, Scheduler } from "../../../server/predictor/scheduling/scheduler.ts";
 import type { Tensor } from "../../../server/tensor/tensor.ts";
 import { localCall } from "../../support/call-context.ts";
 import { virtualClock } from "../../support/virtual-clock.ts";
@@ -61,13 +66,27 @@ class Doubler {
   }
 }
 
-function start(policy: Partial<BatchPolicy> = {}, { slots = 1, limit = 1000 } = {}) {
+interface Surroundings {
+  readonly slots?: number;
+  readonly limit?: number;
+  readonly queue?: Partial<QueuePolicies>;
+  readonly preserveOrder?: boolean;
+}
+
+/** @param policy - `null` for no batches */
+function start(
+  policy: Partial<BatchPolicy> | null = {},
+  { slots = 1, limit = 1000, queue = {}, preserveOrder = false }: Surroundings = {},
+) {
   const clock = virtualClock();
   const model = new Doubler();
   const turnEnds: (() => void)[] = [];
-  const batcher = new Batcher({
+  const batcher = new Scheduler({
     model: "m",
-    policy: { maxRows: 8, preferredRows: [], maxDelayMs: 0, ...policy },
+    batch:
+      policy === null ? undefined : { maxRows: 8, preferredRows: [], maxDelayMs: 0, ...policy },
+    queue: { ...plainQueue, ...queue },
+    preserveOrder,
     slots,
     limit,
     run: (inputs) => model.run(inputs),
@@ -90,12 +109,23 @@ class Call {
   readonly values: readonly number[];
   ends = 0;
   outcome: string | undefined;
-  result: BatchedResult | undefined;
+  result: ScheduledResult | undefined;
 
-  constructor(batcher: Batcher, values: readonly number[], width = 1) {
+  constructor(
+    batcher: Scheduler,
+    values: readonly number[],
+    width = 1,
+    { priority = 0, timeoutMs = 0, ended = () => {} } = {},
+  ) {
     this.values = values;
     batcher
-      .run(localCall(this.abort.signal), { inputs: input(values, width), outputNames: ["y"] })
+      .run(localCall(this.abort.signal), {
+        inputs: input(values, width),
+        outputNames: ["y"],
+        priority,
+        timeoutMs,
+      })
+      .finally(ended)
       .then(
         (result) => {
           this.ends++;
@@ -125,7 +155,7 @@ test("calls of one turn are one batch, and each gets its rows", async (t) => {
   );
   // The run counts once.
   t.deepEqual(
-    calls.map(({ result }) => result!.batchRows),
+    calls.map(({ result }) => result!.runRows),
     [4, 0, 0],
   );
   t.true(batcher.isIdle);
@@ -221,6 +251,145 @@ test("one call too many is refused", async (t) => {
   );
 });
 
+const rejecting: QueuePolicy = {
+  maxSize: 0,
+  timeoutMs: 10,
+  allowOverride: true,
+  onTimeout: "reject",
+};
+
+test("without batches calls run one by one, each as soon as there is room", async (t) => {
+  const { model, batcher } = start(null, { slots: 2 });
+  const calls = [[1], [2, 3], [4]].map((values) => new Call(batcher, values));
+  t.deepEqual(model.batches, [[1], [2, 3]]);
+  model.open[1]!();
+  await settle();
+  t.deepEqual(model.batches, [[1], [2, 3], [4]]);
+  t.is(calls[1]!.outcome, "answered");
+});
+
+test("a long queue of calls that end at once does not grow the stack", async (t) => {
+  const { model, batcher } = start(null, { limit: 50_000 });
+  const first = new Call(batcher, [0]);
+  const calls = Array.from({ length: 20_000 }, (_, index) => new Call(batcher, [index]));
+  model.immediate = true;
+  model.open[0]!();
+  await settle();
+  await batcher.idle();
+  await settle();
+  t.true([first, ...calls].every(({ outcome }) => outcome === "answered"));
+});
+
+test("priority levels are served strictly, calls without one at the default level", async (t) => {
+  const { model, batcher, endTurn } = start(
+    { maxRows: 1 },
+    { queue: { levels: 3, defaultLevel: 2 } },
+  );
+  for (const [value, priority] of [
+    [1, 3],
+    [2, 0],
+    [3, 1],
+    [4, 2],
+    [5, 9],
+    [6, 1],
+  ] as const) {
+    new Call(batcher, [value], 1, { priority });
+  }
+  for (let run = 0; run < 6; run++) {
+    endTurn();
+    model.open[run]!();
+    await settle();
+  }
+  t.deepEqual(model.batches.flat(), [3, 6, 2, 4, 5, 1]);
+});
+
+test("with aging a call of a low level is not overtaken for ever", async (t) => {
+  const { clock, model, batcher, endTurn } = start(
+    { maxRows: 1 },
+    { queue: { levels: 2, defaultLevel: 2, agingMs: 100 } },
+  );
+  new Call(batcher, [1], 1, { priority: 2 });
+  for (let run = 0; run < 15; run++) {
+    new Call(batcher, [100 + run], 1, { priority: 1 });
+    clock.advance(10);
+    endTurn();
+    model.open[run]!();
+    await settle();
+  }
+  // After 100 ms it counts as level 1, where it is the oldest.
+  t.is(model.batches.flat().indexOf(1), 9);
+});
+
+test("a call that waited too long is refused, or served after those in time", async (t) => {
+  for (const onTimeout of ["reject", "delay"] as const) {
+    const { clock, model, batcher, endTurn } = start(
+      { maxRows: 1 },
+      { queue: { defaultPolicy: { ...rejecting, onTimeout } } },
+    );
+    new Call(batcher, [0]);
+    endTurn();
+    const late = new Call(batcher, [1]);
+    clock.advance(9);
+    const inTime = new Call(batcher, [2]);
+    clock.advance(1);
+    await settle();
+    t.is(late.outcome, onTimeout === "reject" ? "QUEUE_TIMEOUT" : undefined);
+    for (let run = 0; run < 3; run++) {
+      model.open[run]?.();
+      await settle();
+      endTurn();
+    }
+    t.deepEqual(model.batches.flat(), onTimeout === "reject" ? [0, 2] : [0, 2, 1]);
+    t.is(inTime.outcome, "answered");
+    t.deepEqual(clock.due(), []);
+  }
+});
+
+test("a call may shorten its time in the queue, not lengthen it", async (t) => {
+  const { clock, batcher } = start({}, { queue: { defaultPolicy: rejecting } });
+  const short = new Call(batcher, [1], 1, { timeoutMs: 4 });
+  const long = new Call(batcher, [2], 1, { timeoutMs: 40 });
+  clock.advance(4);
+  await settle();
+  t.deepEqual([short.outcome, long.outcome], ["QUEUE_TIMEOUT", undefined]);
+  clock.advance(6);
+  await settle();
+  t.is(long.outcome, "QUEUE_TIMEOUT");
+});
+
+test("a level takes as many calls as its own policy says", async (t) => {
+  const { batcher } = start(
+    {},
+    {
+      queue: { levels: 2, defaultLevel: 2, byLevel: new Map([[1, { ...rejecting, maxSize: 1 }]]) },
+    },
+  );
+  const calls = [1, 1, 2, 2].map((priority) => new Call(batcher, [1], 1, { priority }));
+  await settle();
+  t.deepEqual(
+    calls.map(({ outcome }) => outcome),
+    [undefined, "QUEUE_FULL", undefined, undefined],
+  );
+});
+
+test("with preserved order the answer of a later run waits for the earlier ones", async (t) => {
+  const { model, batcher, endTurn } = start({ maxRows: 1 }, { slots: 3, preserveOrder: true });
+  const ends: number[] = [];
+  const calls = [1, 2, 3].map(
+    (value) => new Call(batcher, [value], 1, { ended: () => ends.push(value) }),
+  );
+  endTurn();
+  model.open[2]!();
+  await settle();
+  t.deepEqual(ends, []);
+  calls[0]!.abort.abort();
+  await settle();
+  t.deepEqual(ends, [1]);
+  model.open[1]!();
+  await settle();
+  t.deepEqual(ends, [1, 2, 3]);
+});
+
 const command = fc.oneof(
   {
     weight: 6,
@@ -228,6 +397,8 @@ const command = fc.oneof(
       kind: fc.constant("call" as const),
       rows: fc.integer({ min: 0, max: 12 }),
       width: fc.constantFrom(1, 1, 1, 2),
+      priority: fc.nat(4),
+      timeoutMs: fc.constantFrom(0, 0, 3, 30),
       bad: fc.nat(15),
     }),
   },
@@ -243,28 +414,66 @@ const command = fc.oneof(
   },
 );
 
+const policyArbitrary: fc.Arbitrary<QueuePolicy> = fc.record({
+  maxSize: fc.constantFrom(0, 0, 2),
+  timeoutMs: fc.constantFrom(0, 5, 15),
+  allowOverride: fc.boolean(),
+  onTimeout: fc.constantFrom("reject" as const, "delay" as const),
+});
+
+const queueArbitrary: fc.Arbitrary<QueuePolicies> = fc.constantFrom(1, 1, 3).chain((levels) =>
+  fc.record({
+    levels: fc.constant(levels),
+    defaultLevel: fc.integer({ min: 1, max: levels }),
+    defaultPolicy: policyArbitrary,
+    byLevel: fc
+      .option(policyArbitrary, { nil: undefined })
+      .map((policy) => new Map(policy ? [[1, policy] as const] : [])),
+    agingMs: fc.constantFrom(0, 0, 10),
+  }),
+);
+
 test("whatever happens: no call is lost or answered twice, order and bounds are kept", async (t) => {
   await fc.assert(
     fc.asyncProperty(
+      fc.option(
+        fc.record({
+          maxRows: fc.integer({ min: 1, max: 10 }),
+          preferredRows: fc
+            .uniqueArray(fc.integer({ min: 1, max: 10 }), { maxLength: 2 })
+            .map((sizes) => sizes.sort((a, b) => a - b)),
+          maxDelayMs: fc.constantFrom(0, 0, 7),
+        }),
+        { nil: null },
+      ),
+      queueArbitrary,
       fc.record({
-        maxRows: fc.integer({ min: 1, max: 10 }),
-        preferredRows: fc
-          .uniqueArray(fc.integer({ min: 1, max: 10 }), { maxLength: 2 })
-          .map((sizes) => sizes.sort((a, b) => a - b)),
-        maxDelayMs: fc.constantFrom(0, 0, 7),
+        slots: fc.integer({ min: 1, max: 3 }),
+        limit: fc.integer({ min: 1, max: 12 }),
+        preserveOrder: fc.boolean(),
       }),
-      fc.integer({ min: 1, max: 3 }),
-      fc.integer({ min: 1, max: 12 }),
       fc.array(command, { maxLength: 80 }),
-      async (policy, slots, limit, commands) => {
-        const { clock, model, batcher, endTurn } = start(policy, { slots, limit });
+      async (policy, queue, { slots, limit, preserveOrder }, commands) => {
+        const { clock, model, batcher, endTurn } = start(policy, {
+          slots,
+          limit,
+          queue,
+          preserveOrder,
+        });
         const calls: Call[] = [];
+        const answered: Call[] = [];
         let next = 1;
         for (const each of commands) {
           if (each.kind === "call") {
             const values = Array.from({ length: each.rows }, () => next++);
             if (each.bad === 0 && values.length > 0) values[0] = poison;
-            calls.push(new Call(batcher, values, each.width));
+            const { priority, timeoutMs } = each;
+            const call: Call = new Call(batcher, values, each.width, {
+              priority,
+              timeoutMs,
+              ended: () => answered.push(call),
+            });
+            calls.push(call);
           } else if (each.kind === "turn") endTurn();
           else if (each.kind === "advance") clock.advance(each.ms);
           else if (each.kind === "end")
@@ -276,7 +485,7 @@ test("whatever happens: no call is lost or answered twice, order and bounds are 
           await settle();
           if (batcher.running > slots) throw new Error(`${batcher.running} runs at once`);
           // What failed together comes back to the queue, whatever its bound.
-          if (batcher.waiting > limit + slots * policy.maxRows)
+          if (batcher.waiting > limit + slots * (policy?.maxRows ?? 0))
             throw new Error(`${batcher.waiting} wait`);
         }
         for (let turn = 0; !batcher.isIdle; turn++) {
@@ -287,9 +496,10 @@ test("whatever happens: no call is lost or answered twice, order and bounds are 
           await settle();
         }
         await batcher.idle();
+        await settle();
         for (const { ends, outcome, values, abort } of calls) {
           if (ends !== 1) throw new Error(`a call ended ${ends} times`);
-          const allowed = ["QUEUE_FULL"];
+          const allowed = ["QUEUE_FULL", "QUEUE_TIMEOUT"];
           if (abort.signal.aborted) allowed.push("CALL_CANCELLED");
           if (values.includes(poison)) allowed.push("poisoned");
           else allowed.push("answered");
@@ -299,16 +509,31 @@ test("whatever happens: no call is lost or answered twice, order and bounds are 
           const of = calls.filter(({ values }) =>
             values.some((value) => batch.includes(value) && value !== poison),
           );
-          if (batch.length > policy.maxRows && of.length > 1)
-            throw new Error(`${batch.length} rows`);
-          const good = batch.filter((value) => value !== poison);
-          if (good.some((value, index) => index > 0 && value < good[index - 1]!))
-            throw new Error("out of order");
+          if (of.length > 1 && batch.length > (policy?.maxRows ?? 0))
+            throw new Error(`${batch.length} rows of ${of.length} calls`);
+        }
+        const plain = queue.levels === 1 && queue.agingMs === 0;
+        if (plain && [...queue.byLevel.values(), queue.defaultPolicy].every(isRejecting)) {
+          for (const batch of model.batches) {
+            const good = batch.filter((value) => value !== poison);
+            if (good.some((value, index) => index > 0 && value < good[index - 1]!))
+              throw new Error("out of order");
+          }
+        }
+        if (preserveOrder) {
+          const order = answered.filter(({ outcome }) => outcome === "answered");
+          const places = order.map((call) => calls.indexOf(call));
+          if (places.some((place, index) => index > 0 && place < places[index - 1]!))
+            throw new Error(`answered in the order ${places}`);
         }
         if (clock.due().length > 0) throw new Error("a timer is left");
       },
     ),
-    { numRuns: 500 },
+    { numRuns: 1000 },
   );
   t.pass();
 });
+
+function isRejecting({ onTimeout }: QueuePolicy): boolean {
+  return onTimeout === "reject";
+}

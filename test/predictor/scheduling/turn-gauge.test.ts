@@ -1,5 +1,5 @@
 import test from "ava";
-import { TurnGauge } from "../../../server/predictor/batching/turn-gauge.ts";
+import { TurnGauge } from "../../../server/predictor/scheduling/turn-gauge.ts";
 
 function start() {
   const ends: (() => void)[] = [];

@@ -1,5 +1,5 @@
 import test from "ava";
-import { decideBatch } from "../../../server/predictor/batching/batch-policy.ts";
+import { decideBatch } from "../../../server/predictor/scheduling/batch-policy.ts";
 
 const plain = { maxRows: 8, preferredRows: [], maxDelayMs: 0 };
 const delayed = { maxRows: 8, preferredRows: [4, 8], maxDelayMs: 10 };

@@ -6,7 +6,7 @@ import {
   haveRows,
   joinRows,
   takeRows,
-} from "../../../server/predictor/batching/batch-tensors.ts";
+} from "../../../server/predictor/scheduling/batch-tensors.ts";
 import type { Tensor } from "../../../server/tensor/tensor.ts";
 
 const floats = (name: string, shape: number[], first = 0): Tensor => {

@@ -1,12 +1,12 @@
 import test from "ava";
+import type { DeclaredPort, EngineModel } from "../../../server/predictor/engines/engine.ts";
 import {
   type DerivedBatching,
   deriveBatching,
   worthwhileRows,
-} from "../../../server/predictor/batching/derive-batching.ts";
-import { sameTensors } from "../../../server/predictor/batching/same-tensors.ts";
-import { sampleRows } from "../../../server/predictor/batching/sample-rows.ts";
-import type { DeclaredPort, EngineModel } from "../../../server/predictor/engines/engine.ts";
+} from "../../../server/predictor/scheduling/derive-batching.ts";
+import { sameTensors } from "../../../server/predictor/scheduling/same-tensors.ts";
+import { sampleRows } from "../../../server/predictor/scheduling/sample-rows.ts";
 import type { Datatype } from "../../../server/tensor/datatype.ts";
 import type { Tensor } from "../../../server/tensor/tensor.ts";
 

@@ -1,0 +1,48 @@
+import type { CallAbort } from "../rpc/call-context.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import type { CallOptions } from "./call-options.ts";
+import type { EngineResult } from "./engines/engine.ts";
+
+/** A call of a model as tensors that fit its signature. */
+export interface TensorCall {
+  readonly inputs: readonly Tensor[];
+  readonly outputNames: readonly string[];
+  /** Rows of the batch; 1 for a model without a batch dimension. */
+  readonly rows: number;
+  readonly options: CallOptions;
+}
+
+/** What a call of a model gave. */
+export interface Execution extends EngineResult {
+  /** When the model began with it, in ms on the monotonic clock. */
+  readonly startedMs: number;
+  /** Rows of the run; 0 if another call of the same run has counted it. */
+  readonly runRows: number;
+}
+
+/** What computes the calls of a model version: an engine behind a queue, a graph of other models, and so on. */
+export interface Executor {
+  /** Calls that wait. */
+  readonly waiting: number;
+  /** Runs that are under way. */
+  readonly running: number;
+  /** Where calls run, for logs. */
+  readonly placement: string;
+  /** Memory that the model was seen to take when it loaded, in bytes; 0 if that is not known. */
+  readonly memoryBytes: number;
+  /**
+   * Computes a call: before it returns, if it can without holding up others. Outputs own their memory.
+   *
+   * @throws TensorwireError
+   */
+  execute(call: CallAbort, tensors: TensorCall): Execution | Promise<Execution>;
+  /**
+   * Set for a decoupled model: computes a call with any number of answers. Ending the iteration ends the
+   * work.
+   */
+  readonly stream?: (call: CallAbort, tensors: TensorCall) => AsyncIterable<Execution>;
+  /** Resolves once nothing runs or waits. */
+  idle(): Promise<void>;
+  /** Frees what the model holds; call {@link idle} before. */
+  release(): Promise<void>;
+}

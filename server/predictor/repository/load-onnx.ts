@@ -1,0 +1,193 @@
+import { clone, create } from "@bufbuild/protobuf";
+import {
+  type ModelConfig,
+  ModelConfigSchema,
+  ModelDynamicBatchingSchema,
+  ModelInstanceGroup_Kind,
+  ModelInstanceGroupSchema,
+} from "../../../gen/inference/model_config_pb.ts";
+import { fromUnknown, messageOf } from "../../errors/from-unknown.ts";
+import type { Log } from "../../observability/log.ts";
+import { elementSize } from "../../tensor/datatype.ts";
+import { EngineExecutor } from "../engine-executor.ts";
+import type { DeclaredPort, EngineModel } from "../engines/engine.ts";
+import { type CompleteConfig, completeConfig } from "../model-config/complete-config.ts";
+import { readInstances } from "../model-config/read-instances.ts";
+import { readLabels } from "../model-config/read-labels.ts";
+import { type DerivedBatching, deriveBatching } from "../scheduling/derive-batching.ts";
+import { readSchedule } from "../scheduling/read-schedule.ts";
+import type { Schedule } from "../scheduling/scheduler.ts";
+import type { ModelSignature } from "../signature.ts";
+import { warmUpSamples } from "../warm-up-samples.ts";
+import type { LoadContext, LoadedParts } from "./load-version.ts";
+import { modelFile } from "./model-file.ts";
+import type { ModelFolder } from "./scan.ts";
+
+/** Rows of a call at most, where nobody said; and bytes of its inputs and outputs by which there are fewer. */
+const mostRows = 1_048_576;
+const mostBatchBytes = 64 * 1024 * 1024;
+
+/** Opens an ONNX model, holds the configuration against it, warms it up, and finds out how it is scheduled. */
+export async function loadOnnx(
+  folder: ModelFolder,
+  version: string,
+  given: ModelConfig | undefined,
+  context: LoadContext,
+): Promise<LoadedParts> {
+  const { name } = folder;
+  const { log } = context;
+  const path = await modelFile(folder, version, given);
+  const instances = readInstances(name, given);
+  const engine = await context.openOnnx({ model: name, path, instances });
+  try {
+    const labels = new Map<string, string[]>();
+    for (const output of given?.output ?? []) {
+      if (output.labelFilename !== "") {
+        labels.set(output.name, await readLabels(name, folder.path, output.labelFilename));
+      }
+    }
+    const outputs = await warmUp(name, engine, given, log);
+    const completed = completeConfig(
+      name,
+      // Versions of a model complete the same configuration, each with its own file.
+      given && clone(ModelConfigSchema, given),
+      { inputs: engine.inputs, outputs },
+      labels,
+    );
+    warnOfIgnored(name, completed.config, log);
+    showInstances(completed.config, instances);
+    const { schedule, signature } = await scheduleOf(name, engine, given, completed, log);
+    return {
+      config: completed.config,
+      signature,
+      executor: new EngineExecutor(name, engine, schedule, context.maxQueueSize),
+      readsOptions: completed.config.schedulingChoice.case === "dynamicBatching",
+    };
+  } catch (error) {
+    await engine.release();
+    throw error;
+  }
+}
+
+/**
+ * Warms the engine up, and gives the outputs with the ranks that the file did not declare. A model
+ * that fails on zeros (an index out of range, say) may still serve real inputs, so that is no error.
+ */
+async function warmUp(
+  name: string,
+  engine: EngineModel,
+  config: ModelConfig | undefined,
+  log: Log,
+): Promise<readonly DeclaredPort[]> {
+  const maxBatchSize = config?.maxBatchSize ?? 0;
+  const inputs = engine.inputs.map((port) => {
+    const dims = config?.input.find((input) => input.name === port.name)?.dims.map(Number) ?? [];
+    if (dims.length === 0) return port;
+    return { ...port, shape: maxBatchSize > 0 ? [-1, ...dims] : dims };
+  });
+  const samples = warmUpSamples(inputs, maxBatchSize);
+  if (samples.length === 0) return engine.outputs;
+  try {
+    const tensors = await engine.warmUp(samples);
+    return engine.outputs.map((port) => {
+      if (port.shape !== undefined) return port;
+      const rank = tensors.find((tensor) => tensor.name === port.name)?.shape.length ?? 0;
+      return { ...port, shape: new Array<number>(rank).fill(-1) };
+    });
+  } catch (error) {
+    log.warn(
+      { model: name, reason: fromUnknown(error).reason, why: messageOf(error) },
+      "a model failed its warm-up on zeros; it serves without",
+    );
+    return engine.outputs;
+  }
+}
+
+/**
+ * How calls of a version are scheduled. A configuration with max_batch_size 0 means that the model has no
+ * batches; where it says nothing, it is tried out, and what was found is written into the configuration
+ * and enforced.
+ */
+async function scheduleOf(
+  name: string,
+  engine: EngineModel,
+  given: ModelConfig | undefined,
+  { config, signature }: CompleteConfig,
+  log: Log,
+): Promise<{ readonly schedule: Schedule; readonly signature: ModelSignature }> {
+  const asked = config.schedulingChoice.case === "dynamicBatching";
+  if (given && config.maxBatchSize === 0)
+    return { schedule: readSchedule(config, undefined), signature };
+  const ports = engine.inputs.map((port) => ({
+    ...port,
+    shape: signature.inputs.find((input) => input.name === port.name)?.shape ?? port.shape,
+  }));
+  const derived = await deriveBatching(engine, ports);
+  const rows = rowsOfBatch(name, asked, derived, log);
+  const schedule = readSchedule(config, rows);
+  if (rows === undefined || asked) return { schedule, signature };
+  const maxBatchSize = config.maxBatchSize > 0 ? config.maxBatchSize : rowsOfCall(signature);
+  showDerived(config, maxBatchSize, Math.min(rows, maxBatchSize));
+  log.debug({ model: name, ...schedule.batch, maxBatchSize }, "calls are batched");
+  return { schedule, signature: { ...signature, maxBatchSize } };
+}
+
+/** Rows of a batch that pay; `undefined` if each call is run on its own. */
+function rowsOfBatch(
+  name: string,
+  asked: boolean,
+  derived: DerivedBatching,
+  log: Log,
+): number | undefined {
+  if (derived.kind === "batched") return derived.maxRows;
+  const { cause, why } = derived;
+  // What was asked for is done, unless it would give wrong answers.
+  if (asked && cause !== "mixes rows") return 1;
+  if (asked)
+    log.warn({ model: name, why }, "dynamic_batching is not done: rows are not independent");
+  else log.debug({ model: name, why }, "calls are not batched");
+  return undefined;
+}
+
+/** Rows that a call may have, a power of two, from the size of a row with its free dimensions at 1. */
+function rowsOfCall({ inputs, outputs }: ModelSignature): number {
+  let bytes = 0;
+  for (const { datatype, shape } of [...inputs, ...outputs]) {
+    let elements = 1;
+    for (const size of shape.slice(1)) elements *= Math.max(size, 1);
+    bytes += elements * Math.max(elementSize(datatype), 1);
+  }
+  const rows = Math.max(1, Math.min(mostRows, mostBatchBytes / bytes));
+  return 2 ** Math.floor(Math.log2(rows));
+}
+
+/** Writes into a configuration that calls are batched, though it did not say so. */
+function showDerived(config: ModelConfig, maxBatchSize: number, preferred: number): void {
+  if (config.maxBatchSize === 0) {
+    config.maxBatchSize = maxBatchSize;
+    for (const port of [...config.input, ...config.output]) port.dims = port.dims.slice(1);
+  }
+  const value = create(ModelDynamicBatchingSchema, { preferredBatchSize: [preferred] });
+  config.schedulingChoice = { case: "dynamicBatching", value };
+}
+
+function showInstances(config: ModelConfig, count: number): void {
+  if (config.instanceGroup.length > 0) return;
+  const { name } = config;
+  const kind = ModelInstanceGroup_Kind.CPU;
+  config.instanceGroup = [create(ModelInstanceGroupSchema, { name, count, kind })];
+}
+
+function warnOfIgnored(name: string, config: ModelConfig, log: Log): void {
+  const ignored: string[] = [];
+  if (config.modelWarmup.length > 0) ignored.push("model_warmup");
+  if (config.responseCache?.enable) ignored.push("response_cache");
+  if (config.optimization) ignored.push("optimization");
+  if (config.modelRepositoryAgents) ignored.push("model_repository_agents");
+  if (ignored.length > 0) {
+    log.warn(
+      { model: name, ignored },
+      "settings of config.pbtxt that this server reads and does not act on",
+    );
+  }
+}
