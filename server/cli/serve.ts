@@ -99,6 +99,7 @@ export async function runServer(
     allowRemoteControl: values["allow-remote-control"],
     strictReadiness: values["strict-readiness"],
     maxQueueSize: values["max-queue-size"],
+    maxMessageBytes: values["max-message-size"],
     modelThreads: values["model-threads"],
     intraOpThreads: values["intra-op-threads"],
     cores: Math.max(1, Math.floor(usableCores() / (values.workers || usableCores()))),

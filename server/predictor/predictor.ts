@@ -29,6 +29,8 @@ export interface PredictorOptions {
   readonly strictReadiness: boolean;
   /** Calls that may wait for one model version. */
   readonly maxQueueSize: number;
+  /** Size of a request message at most, in bytes. */
+  readonly maxMessageBytes: number;
   /** Worker threads for models; 0 for as many as cores. */
   readonly modelThreads: number;
   /** Threads for one operator in a worker; 0 for the cores divided by the instances of the model. */
@@ -75,6 +77,7 @@ export function createPredictor(options: PredictorOptions): Predictor {
       return OnnxModel.load(pool, session, instances, options.execution, log);
     },
     maxQueueSize: options.maxQueueSize,
+    maxMessageBytes: options.maxMessageBytes,
     observer: createInferenceHistograms(registry),
     log,
   });

@@ -95,6 +95,29 @@ test("calls at once share runs of the model, each gets its own rows, and the cou
   );
 });
 
+test("what was derived shows in ModelConfig, and no call that fits a message is refused for it", async (t) => {
+  const folder = await temporaryFolder(t, { "adder/1/model.onnx": addModel(1) });
+  const server = await startServer(t, [folder, "--max-message-size", "1MiB"]);
+  const client = grpcJsClient(server.address, "inference.GRPCInferenceService");
+  t.teardown(() => client.close());
+  const { config } = await client.call("ModelConfig", { name: "adder" });
+  const { max_batch_size: maximum, dynamic_batching: batching } = config as Message;
+  t.is(maximum, 1024 * 1024);
+  t.truthy(batching);
+  // A message of nearly the whole limit, and the rows that JSON, at two bytes each, fits into it.
+  const rows = 260_000;
+  const answer = await client.call("ModelInfer", request("adder", [rows], Array(rows).fill(1)));
+  t.true(valuesOf(answer).every((value) => value === 2));
+  const url = `http://${server.address}/v2/models/adder/infer`;
+  const infer = async (shape: number): Promise<Response> => {
+    const data = Array(shape).fill(1);
+    const body = { inputs: [{ name: "x", shape: [shape], datatype: "FP32", data }] };
+    return await fetch(url, { method: "POST", body: JSON.stringify(body) });
+  };
+  const taken = await infer(500_000);
+  t.is(taken.status, 200, await taken.text());
+});
+
 test("a model that mixes rows is never batched", async (t) => {
   const client = await start(t);
   const answers = await Promise.all(

@@ -40,6 +40,7 @@ async function start(
     allowRemoteControl: false,
     strictReadiness: false,
     maxQueueSize: 64,
+    maxMessageBytes: 64 * 1024 * 1024,
     cores: 2,
     modelThreads: 2,
     intraOpThreads: 1,

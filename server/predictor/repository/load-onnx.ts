@@ -8,7 +8,7 @@ import {
 } from "../../../gen/inference/model_config_pb.ts";
 import { fromUnknown, messageOf } from "../../errors/from-unknown.ts";
 import type { Log } from "../../observability/log.ts";
-import { elementSize } from "../../tensor/datatype.ts";
+import { elementCount } from "../../tensor/shape.ts";
 import { EngineExecutor } from "../engine-executor.ts";
 import type { DeclaredPort, EngineModel } from "../engines/engine.ts";
 import { type CompleteConfig, completeConfig } from "../model-config/complete-config.ts";
@@ -23,9 +23,8 @@ import type { LoadContext, LoadedParts } from "./load-version.ts";
 import { modelFile } from "./model-file.ts";
 import type { ModelFolder } from "./scan.ts";
 
-/** Rows of a call at most, where nobody said; and bytes of its inputs and outputs by which there are fewer. */
-const mostRows = 1_048_576;
-const mostBatchBytes = 64 * 1024 * 1024;
+/** The largest power of two that max_batch_size, an int32, can be. */
+const mostRows = 2 ** 30;
 
 /** Opens an ONNX model, holds the configuration against it, warms it up, and finds out how it is scheduled. */
 export async function loadOnnx(
@@ -56,7 +55,7 @@ export async function loadOnnx(
     );
     warnOfIgnored(name, completed.config, log);
     showInstances(completed.config, instances);
-    const { schedule, signature } = await scheduleOf(name, engine, given, completed, log);
+    const { schedule, signature } = await scheduleOf(name, engine, given, completed, context);
     return {
       config: completed.config,
       signature,
@@ -113,7 +112,7 @@ async function scheduleOf(
   engine: EngineModel,
   given: ModelConfig | undefined,
   { config, signature }: CompleteConfig,
-  log: Log,
+  { log, maxMessageBytes }: LoadContext,
 ): Promise<{ readonly schedule: Schedule; readonly signature: ModelSignature }> {
   const asked = config.schedulingChoice.case === "dynamicBatching";
   if (given && config.maxBatchSize === 0)
@@ -126,7 +125,8 @@ async function scheduleOf(
   const rows = rowsOfBatch(name, asked, derived, log);
   const schedule = readSchedule(config, rows);
   if (rows === undefined || asked) return { schedule, signature };
-  const maxBatchSize = config.maxBatchSize > 0 ? config.maxBatchSize : rowsOfCall(signature);
+  const maxBatchSize =
+    config.maxBatchSize > 0 ? config.maxBatchSize : rowsOfCall(signature, maxMessageBytes);
   showDerived(config, maxBatchSize, Math.min(rows, maxBatchSize));
   log.debug({ model: name, ...schedule.batch, maxBatchSize }, "calls are batched");
   return { schedule, signature: { ...signature, maxBatchSize } };
@@ -149,16 +149,18 @@ function rowsOfBatch(
   return undefined;
 }
 
-/** Rows that a call may have, a power of two, from the size of a row with its free dimensions at 1. */
-function rowsOfCall({ inputs, outputs }: ModelSignature): number {
-  let bytes = 0;
-  for (const { datatype, shape } of [...inputs, ...outputs]) {
-    let elements = 1;
-    for (const size of shape.slice(1)) elements *= Math.max(size, 1);
-    bytes += elements * Math.max(elementSize(datatype), 1);
+/**
+ * Rows that a call may have: the power of two that no message within the limit exceeds, so that what is
+ * derived refuses no call that the model could answer. An element takes a byte at least on the wire (a
+ * small varint; in JSON a digit).
+ */
+function rowsOfCall({ inputs }: ModelSignature, maxMessageBytes: number): number {
+  let elements = 0;
+  for (const { shape } of inputs) {
+    elements += elementCount(shape.slice(1).map((size) => Math.max(size, 1)));
   }
-  const rows = Math.max(1, Math.min(mostRows, mostBatchBytes / bytes));
-  return 2 ** Math.floor(Math.log2(rows));
+  const rows = Math.max(1, maxMessageBytes / Math.max(elements, 1));
+  return Math.min(mostRows, 2 ** Math.ceil(Math.log2(rows)));
 }
 
 /** Writes into a configuration that calls are batched, though it did not say so. */

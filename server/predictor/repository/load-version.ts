@@ -19,6 +19,8 @@ export interface OnnxRequest {
 export interface LoadContext {
   readonly openOnnx: (request: OnnxRequest) => Promise<EngineModel>;
   readonly maxQueueSize: number;
+  /** Size of a request message at most, in bytes. */
+  readonly maxMessageBytes: number;
   readonly observer: CallObserver;
   readonly log: Log;
 }

@@ -31,6 +31,7 @@ async function open(
     openOnnx: ({ model, path, instances }) =>
       OnnxModel.load(pool, { model, path, intraOpThreads: 1 }, instances, "worker", log),
     maxQueueSize: 8,
+    maxMessageBytes: 64 * 1024 * 1024,
     observer: () => {},
     log,
   });
