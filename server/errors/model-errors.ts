@@ -1,3 +1,4 @@
+import { fromUnknown } from "./from-unknown.ts";
 import type { Reason } from "./registry.ts";
 import { TensorwireError } from "./tensorwire-error.ts";
 
@@ -90,6 +91,23 @@ export function decoupledNeedsStream(model: string): TensorwireError {
     "DECOUPLED_NEEDS_STREAM",
     `model "${model}" may give any number of answers to a call (decoupled): ModelInfer RPC doesn't support models with decoupled transaction policy; use ModelStreamInfer, or generate_stream over REST`,
     { model },
+  );
+}
+
+/** A step of an ensemble failed; a model that is not there is the server's matter, not the caller's. */
+export function ensembleStepFailed(model: string, step: string, thrown: unknown): TensorwireError {
+  const { reason, message, metadata, cause } = fromUnknown(thrown);
+  const gone: readonly Reason[] = [
+    "MODEL_NOT_FOUND",
+    "MODEL_NOT_LOADED",
+    "MODEL_VERSION_NOT_FOUND",
+    "MODEL_LOAD_FAILED",
+  ];
+  return new TensorwireError(
+    gone.includes(reason) ? "MODEL_NOT_READY" : reason,
+    `ensemble "${model}": step "${step}" failed: ${message}`,
+    { ...metadata, ensemble: model, step },
+    { cause },
   );
 }
 

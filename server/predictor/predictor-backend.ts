@@ -3,6 +3,7 @@ import type {
   ModelRepositoryParameter,
   RepositoryIndexResponse_ModelIndexSchema,
   RepositoryModelLoadRequest,
+  RepositoryModelUnloadRequest,
 } from "../../gen/inference/grpc_service_pb.ts";
 import type { ModelConfig } from "../../gen/inference/model_config_pb.ts";
 import { fromUnknown } from "../errors/from-unknown.ts";
@@ -15,7 +16,12 @@ import type { InferenceBackend } from "../rpc/inference-backend.ts";
 import { type ControlPolicy, checkControl } from "./control-policy.ts";
 import { readConfigOverride } from "./model-config/read-config.ts";
 import { compareVersions } from "./repository/model-name.ts";
-import { type IndexRow, type Repository, servingModel } from "./repository/repository.ts";
+import {
+  type IndexRow,
+  type LoadRequest,
+  type Repository,
+  servingModel,
+} from "./repository/repository.ts";
 import type { ServedModel } from "./served-model.ts";
 import type { TensorSpec } from "./signature.ts";
 import { streamInfer } from "./stream-infer.ts";
@@ -115,7 +121,7 @@ export function createPredictorBackend(options: PredictorBackendOptions): Infere
       const name = modelName(request);
       checkControl(control, context, "RepositoryModelUnload");
       log.info({ model: name, peer: context.peer.address }, "asked to unload a model");
-      await repository.unload(name);
+      await repository.unload(name, readUnloadSteps(request.parameters));
       return { modelName: name, isUnloaded: true };
     },
     systemSharedMemoryStatus: unsupported(
@@ -219,27 +225,40 @@ function refuseRepositoryName(repositoryName: string): void {
 function readLoadParameters(
   name: string,
   parameters: RepositoryModelLoadRequest["parameters"],
-): ModelConfig | undefined {
-  let override: ModelConfig | undefined;
-  for (const [key, parameter] of Object.entries<ModelRepositoryParameter>(parameters)) {
-    const choice = parameter.parameterChoice;
+): LoadRequest {
+  let config: ModelConfig | undefined;
+  const files = new Map<string, Uint8Array>();
+  for (const [key, { parameterChoice }] of Object.entries<ModelRepositoryParameter>(parameters)) {
+    const given = parameterChoice.case ?? "nothing";
     if (key === "config") {
-      if (choice.case !== "stringParam")
-        throw parameterInvalid(
-          "config",
-          choice.case ?? "nothing",
-          "string_param with a ModelConfig as JSON",
-        );
-      override = readConfigOverride(name, choice.value);
+      if (parameterChoice.case !== "stringParam")
+        throw parameterInvalid(key, given, "string_param with a ModelConfig as JSON");
+      config = readConfigOverride(name, parameterChoice.value);
+    } else if (key.startsWith("file:")) {
+      if (parameterChoice.case !== "bytesParam")
+        throw parameterInvalid(key, given, "bytes_param with the contents of the file");
+      files.set(key.slice("file:".length), parameterChoice.value);
     } else {
       throw parameterInvalid(
         key,
         "a parameter that is not known",
-        'only "config" (model files in the request are not taken)',
+        '"config", or "file:<version>/<file>" for each file of the model',
       );
     }
   }
-  return override;
+  return { config, ...(files.size > 0 ? { files } : {}) };
+}
+
+function readUnloadSteps(parameters: RepositoryModelUnloadRequest["parameters"]): boolean {
+  let withSteps = false;
+  for (const [key, { parameterChoice }] of Object.entries<ModelRepositoryParameter>(parameters)) {
+    if (key !== "unload_dependents")
+      throw parameterInvalid(key, "a parameter that is not known", '"unload_dependents"');
+    if (parameterChoice.case !== "boolParam")
+      throw parameterInvalid(key, parameterChoice.case ?? "nothing", "bool_param");
+    withSteps = parameterChoice.value;
+  }
+  return withSteps;
 }
 
 function unsupported(rpc: string, why: string): () => Promise<never> {

@@ -1,4 +1,5 @@
 import type { Registry } from "prom-client";
+import { modelNotFound } from "../errors/model-errors.ts";
 import type { Log } from "../observability/log.ts";
 import type { InferenceBackend } from "../rpc/inference-backend.ts";
 import type { ModelControlMode } from "./control-policy.ts";
@@ -118,16 +119,10 @@ export function createPredictor(options: PredictorOptions): Predictor {
       const present = await repository.scan();
       const all = controlMode !== "explicit" || options.loadModels.includes("*");
       const names = all ? present : options.loadModels;
-      const failures: unknown[] = [];
-      await Promise.all(
-        names.map((name) =>
-          repository.load(name).catch((error: unknown) => {
-            // What is in the repository and fails shows in the index; what is not there does not.
-            if (!present.includes(name)) failures.push(error);
-          }),
-        ),
-      );
-      if (failures.length > 0) throw failures[0];
+      // What is in the repository and fails shows in the index; what is not there does not.
+      const missing = names.find((name) => !present.includes(name));
+      await repository.loadAll(names.filter((name) => present.includes(name)));
+      if (missing !== undefined) throw modelNotFound(missing);
       started = true;
       if (controlMode === "poll") {
         pollTimer = setTimeout(() => (polling = poll()), options.pollIntervalMs);

@@ -26,6 +26,26 @@ export interface DeclaredModel {
   readonly outputs: readonly DeclaredPort[];
 }
 
+/** What serves a model, as its configuration names it. */
+export interface ModelKind {
+  /** The one platform that the configuration may name, and the one it gets. */
+  readonly platform: string;
+  readonly backend: string;
+  readonly filename: string;
+  /** Kinds of scheduling that it takes. */
+  readonly scheduling: readonly NonNullable<ModelConfig["schedulingChoice"]["case"]>[];
+  readonly decoupled: boolean;
+}
+
+/** ONNX models. */
+export const onnxKind: ModelKind = {
+  platform: "onnxruntime_onnx",
+  backend: "onnxruntime",
+  filename: "model.onnx",
+  scheduling: ["dynamicBatching"],
+  decoupled: false,
+};
+
 /**
  * Fills a configuration from what the model file declares and checks the one against the other.
  * Without a configuration everything comes from the file. An output that a configuration with
@@ -40,9 +60,10 @@ export function completeConfig(
   given: ModelConfig | undefined,
   declared: DeclaredModel,
   labels: ReadonlyMap<string, readonly string[]>,
+  kind: ModelKind = onnxKind,
 ): CompleteConfig {
   const config = given ?? create(ModelConfigSchema);
-  refuseUnsupported(model, config);
+  refuseUnsupported(model, config, kind);
   const { maxBatchSize } = config;
   if (maxBatchSize < 0)
     throw modelConfigInvalid(model, `has max_batch_size ${maxBatchSize}, expected 0 or more`);
@@ -78,9 +99,9 @@ export function completeConfig(
   });
 
   config.name = model;
-  config.platform ||= "onnxruntime_onnx";
-  config.backend ||= "onnxruntime";
-  config.defaultModelFilename ||= "model.onnx";
+  config.platform ||= kind.platform;
+  config.backend ||= kind.backend;
+  config.defaultModelFilename ||= kind.filename;
   if (config.versionPolicy?.policyChoice.case === undefined) {
     config.versionPolicy = create(ModelConfigSchema, {
       versionPolicy: { policyChoice: { case: "latest", value: { numVersions: 1 } } },
@@ -105,33 +126,38 @@ export function completeConfig(
   return { config, signature: { inputs, outputs, maxBatchSize } };
 }
 
-function refuseUnsupported(model: string, config: ModelConfig): void {
+const schedulingNames = {
+  dynamicBatching: "dynamic_batching",
+  sequenceBatching: "sequence_batching",
+  ensembleScheduling: "ensemble_scheduling",
+} as const;
+
+function refuseUnsupported(model: string, config: ModelConfig, kind: ModelKind): void {
   if (config.name !== "" && config.name !== model) {
     throw modelConfigInvalid(
       model,
       `has name "${config.name}", expected the folder's name or none`,
     );
   }
-  if (config.platform !== "" && config.platform !== "onnxruntime_onnx") {
+  for (const name of ["platform", "backend"] as const) {
+    const given = config[name];
+    if (given !== "" && given !== kind[name]) {
+      throw modelUnsupported(
+        model,
+        `${name} "${given}" is not served; served is ${kind[name] === "" ? "none" : `"${kind[name]}"`}`,
+      );
+    }
+  }
+  const scheduling = config.schedulingChoice.case;
+  if (scheduling && !kind.scheduling.includes(scheduling)) {
+    throw modelUnsupported(model, `${schedulingNames[scheduling]} is not served for such a model`);
+  }
+  if (config.modelTransactionPolicy?.decoupled && !kind.decoupled) {
     throw modelUnsupported(
       model,
-      `platform "${config.platform}" is not served; served is "onnxruntime_onnx"`,
+      "decoupled answers (model_transaction_policy) come from models in TypeScript only",
     );
   }
-  if (config.backend !== "" && config.backend !== "onnxruntime") {
-    throw modelUnsupported(
-      model,
-      `backend "${config.backend}" is not served; served is "onnxruntime"`,
-    );
-  }
-  if (config.schedulingChoice.case === "sequenceBatching") {
-    throw modelUnsupported(model, "sequence_batching is not served");
-  }
-  if (config.schedulingChoice.case === "ensembleScheduling") {
-    throw modelUnsupported(model, "ensemble_scheduling is not served");
-  }
-  if (config.modelTransactionPolicy?.decoupled)
-    throw modelUnsupported(model, "decoupled models are not served");
   for (const port of [...config.input, ...config.output]) {
     if (port.reshape) throw modelUnsupported(model, `reshape of "${port.name}" is not served`);
     if (port.isShapeTensor)

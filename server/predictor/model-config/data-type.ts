@@ -22,3 +22,15 @@ const toConfig: Readonly<Record<Datatype, DataType>> = {
 export function configDataType(datatype: Datatype): DataType {
   return toConfig[datatype];
 }
+
+const fromConfig: ReadonlyMap<DataType, Datatype> = new Map(
+  (Object.entries(toConfig) as [Datatype, DataType][]).map(([datatype, value]) => [
+    value,
+    datatype,
+  ]),
+);
+
+/** The datatype that config.pbtxt means; `undefined` for none. */
+export function datatypeOfConfig(value: DataType): Datatype | undefined {
+  return fromConfig.get(value);
+}

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { ModelConfig } from "../../../gen/inference/model_config_pb.ts";
 import { messageOf } from "../../errors/from-unknown.ts";
 import { modelConfigInvalid } from "../../errors/model-errors.ts";
 
@@ -33,4 +34,17 @@ export async function readLabels(
       error,
     );
   }
+}
+
+/** Labels of all outputs that name a file, by output. */
+export async function readAllLabels(
+  model: string,
+  folder: string,
+  config: ModelConfig | undefined,
+): Promise<Map<string, string[]>> {
+  const labels = new Map<string, string[]>();
+  for (const { name, labelFilename } of config?.output ?? []) {
+    if (labelFilename !== "") labels.set(name, await readLabels(model, folder, labelFilename));
+  }
+  return labels;
 }

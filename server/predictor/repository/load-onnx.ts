@@ -13,7 +13,7 @@ import { EngineExecutor } from "../engine-executor.ts";
 import type { DeclaredPort, EngineModel } from "../engines/engine.ts";
 import { type CompleteConfig, completeConfig } from "../model-config/complete-config.ts";
 import { readInstances } from "../model-config/read-instances.ts";
-import { readLabels } from "../model-config/read-labels.ts";
+import { readAllLabels } from "../model-config/read-labels.ts";
 import { type DerivedBatching, deriveBatching } from "../scheduling/derive-batching.ts";
 import { readSchedule } from "../scheduling/read-schedule.ts";
 import type { Schedule } from "../scheduling/scheduler.ts";
@@ -39,12 +39,7 @@ export async function loadOnnx(
   const instances = readInstances(name, given);
   const engine = await context.openOnnx({ model: name, path, instances });
   try {
-    const labels = new Map<string, string[]>();
-    for (const output of given?.output ?? []) {
-      if (output.labelFilename !== "") {
-        labels.set(output.name, await readLabels(name, folder.path, output.labelFilename));
-      }
-    }
+    const labels = await readAllLabels(name, folder.path, given);
     const outputs = await warmUp(name, engine, given, log);
     const completed = completeConfig(
       name,

@@ -4,6 +4,7 @@ import type { EngineModel } from "../engines/engine.ts";
 import type { Executor } from "../executor.ts";
 import { type CallObserver, ServedModel } from "../served-model.ts";
 import type { ModelSignature } from "../signature.ts";
+import { isEnsemble, loadEnsemble } from "./load-ensemble.ts";
 import { loadOnnx } from "./load-onnx.ts";
 import type { ModelFolder } from "./scan.ts";
 
@@ -18,6 +19,8 @@ export interface OnnxRequest {
 /** What loading a version needs from its surroundings. */
 export interface LoadContext {
   readonly openOnnx: (request: OnnxRequest) => Promise<EngineModel>;
+  /** A loaded version of another model; the newest if `version` is empty. Throws if there is none. */
+  readonly resolve: (model: string, version: string) => ServedModel;
   readonly maxQueueSize: number;
   /** Size of a request message at most, in bytes. */
   readonly maxMessageBytes: number;
@@ -45,6 +48,8 @@ export async function loadVersion(
   context: LoadContext,
 ): Promise<ServedModel> {
   const { maxQueueSize, observer } = context;
-  const parts = await loadOnnx(folder, version, config, context);
+  const parts = isEnsemble(config)
+    ? await loadEnsemble(folder, config, context)
+    : await loadOnnx(folder, version, config, context);
   return new ServedModel({ name: folder.name, version, ...parts, maxQueueSize, observer });
 }

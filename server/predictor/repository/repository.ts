@@ -1,6 +1,7 @@
 import type { ModelConfig } from "../../../gen/inference/model_config_pb.ts";
 import { fromUnknown } from "../../errors/from-unknown.ts";
 import {
+  modelConfigInvalid,
   modelLoadFailed,
   modelNotFound,
   modelNotLoaded,
@@ -11,10 +12,12 @@ import type { TensorwireError } from "../../errors/tensorwire-error.ts";
 import type { Log } from "../../observability/log.ts";
 import { readConfigFile } from "../model-config/read-config.ts";
 import type { ServedModel } from "../served-model.ts";
+import { isEnsemble, stepModels } from "./load-ensemble.ts";
 import { type LoadContext, loadVersion } from "./load-version.ts";
 import { checkModelName, checkVersion, compareVersions } from "./model-name.ts";
 import { fingerprint, type ModelFolder, scanRepositories } from "./scan.ts";
 import { selectVersions } from "./select-versions.ts";
+import { storeUpload, type UploadedModel } from "./uploaded-model.ts";
 
 /** Life of one model version. */
 export type VersionState =
@@ -49,10 +52,24 @@ interface ModelEntry {
   fingerprint: string;
   /** A failure that belongs to no version: the configuration, or a folder without versions. */
   failure: TensorwireError | undefined;
+  /** Models that an ensemble is made of, as it was loaded last. */
+  steps: readonly string[];
+  /** Models whose load this one's waits for. */
+  readonly waitsFor: Set<string>;
+  /** Set if it was loaded from the files of a request, which the repository's folder does not replace. */
+  upload: UploadedModel | undefined;
+}
+
+/** What a load may bring with it. */
+export interface LoadRequest {
+  /** In place of the model's config.pbtxt. */
+  readonly config?: ModelConfig | undefined;
+  /** In place of the model's folder: contents by path within it, `<version>/<file>`. */
+  readonly files?: ReadonlyMap<string, Uint8Array> | undefined;
 }
 
 /** Settings of a repository. */
-export interface RepositoryOptions extends LoadContext {
+export interface RepositoryOptions extends Omit<LoadContext, "resolve"> {
   readonly paths: readonly string[];
   /** Name of a single model; by default that of its file or folder. */
   readonly modelName: string | undefined;
@@ -64,6 +81,7 @@ export interface RepositoryOptions extends LoadContext {
  */
 export class Repository {
   readonly #options: RepositoryOptions;
+  readonly #context: LoadContext;
   readonly #log: Log;
   readonly #models = new Map<string, ModelEntry>();
   readonly #listeners = new Set<ReadinessListener>();
@@ -72,6 +90,7 @@ export class Repository {
 
   constructor(options: RepositoryOptions) {
     this.#options = options;
+    this.#context = { ...options, resolve: (name, version) => this.resolve(name, version) };
     this.#log = options.log;
   }
 
@@ -87,47 +106,70 @@ export class Repository {
    * @throws TensorwireError `REPOSITORY_UNREADABLE`
    */
   async scan(): Promise<readonly string[]> {
-    const folders = await scanRepositories(this.#options.paths, this.#options.modelName);
+    const folders = await this.#scanFolders();
     const names = new Set(folders.map(({ name }) => name));
     for (const folder of folders) {
       const entry = this.#models.get(folder.name);
-      if (entry) entry.folder = folder;
-      else {
-        this.#models.set(folder.name, {
-          folder,
-          versions: new Map(),
-          busy: Promise.resolve(),
-          fingerprint: "",
-          failure: undefined,
-        });
-      }
+      if (!entry) this.#models.set(folder.name, newEntry(folder));
+      else if (!entry.upload) entry.folder = folder;
     }
     for (const [name, entry] of this.#models) {
-      if (!names.has(name) && !isLoaded(entry)) this.#models.delete(name);
+      if (!names.has(name) && !entry.upload && !isLoaded(entry)) this.#models.delete(name);
     }
     return [...names];
   }
 
   /**
-   * Loads a model, or loads it again: the versions that its policy selects become ready, then those
-   * that it no longer selects leave.
+   * Loads models that {@link scan} found, all at once; a model that fails does not stop the others.
    *
-   * @param override - a configuration in place of the file
-   * @throws TensorwireError `MODEL_NOT_FOUND`, `MODEL_NAME_INVALID`, or why the first version failed
+   * @returns the failures
    */
-  async load(name: string, override?: ModelConfig): Promise<void> {
+  async loadAll(names: readonly string[]): Promise<readonly unknown[]> {
+    // Every load is in its model's queue before one begins: an ensemble sees that its models are on the way.
+    const loads = names.map((name) => {
+      const entry = this.#entry(name);
+      return this.#exclusive(entry, () => this.#load(name, entry, undefined));
+    });
+    const results = await Promise.allSettled(loads);
+    return results.flatMap((result) => (result.status === "rejected" ? [result.reason] : []));
+  }
+
+  /**
+   * Loads a model, or loads it again: the versions that its policy selects become ready, then those
+   * that it no longer selects leave. The models of an ensemble are loaded before it.
+   *
+   * @throws TensorwireError `MODEL_NOT_FOUND`, `MODEL_NAME_INVALID`, `PARAMETER_INVALID` for files without
+   * a configuration or outside the model's folder, or why the first version failed
+   */
+  async load(name: string, { config, files }: LoadRequest = {}): Promise<void> {
     checkModelName(name);
+    if (files) {
+      await this.#loadUpload(name, await storeUpload(name, config, files), config);
+      return;
+    }
     await this.scan();
     const entry = this.#entry(name);
-    await this.#exclusive(entry, () => this.#load(name, entry, override));
+    await this.#exclusive(entry, async () => {
+      const { upload } = entry;
+      if (upload) {
+        // Back to the repository's own files.
+        const folder = (await this.#scanFolders()).find((each) => each.name === name);
+        if (!folder) throw modelNotFound(name);
+        entry.upload = undefined;
+        entry.folder = folder;
+      }
+      await this.#load(name, entry, config);
+      await upload?.remove();
+    });
   }
 
   /**
    * Unloads all versions of a model; calls under way are answered first.
    *
+   * @param withSteps - unloads the models of an ensemble too, save those that another loaded ensemble has
    * @throws TensorwireError `MODEL_NOT_FOUND`, `MODEL_NAME_INVALID`
    */
-  async unload(name: string): Promise<void> {
+  async unload(name: string, withSteps = false): Promise<void> {
     checkModelName(name);
     const entry = this.#entry(name);
     await this.#exclusive(entry, async () => {
@@ -136,7 +178,16 @@ export class Repository {
       await Promise.all(
         [...entry.versions.keys()].map((version) => this.#retire(name, entry, version)),
       );
+      await entry.upload?.remove();
+      entry.upload = undefined;
     });
+    if (!withSteps) return;
+    const inUse = new Set(
+      [...this.#models.values()].filter(isLoaded).flatMap(({ steps }) => [...steps]),
+    );
+    for (const step of entry.steps) {
+      if (!inUse.has(step) && this.#models.has(step)) await this.unload(step, true);
+    }
   }
 
   /**
@@ -147,6 +198,7 @@ export class Repository {
   async poll(): Promise<void> {
     const present = new Set(await this.scan());
     for (const [name, entry] of this.#models) {
+      if (entry.upload) continue;
       if (!present.has(name)) {
         this.#log.info({ model: name }, "the model's folder went; it is unloaded");
         await this.unload(name);
@@ -231,6 +283,73 @@ export class Repository {
     await Promise.all([...this.#models.keys()].map((name) => this.unload(name)));
   }
 
+  #scanFolders(): Promise<ModelFolder[]> {
+    return scanRepositories(this.#options.paths, this.#options.modelName);
+  }
+
+  /** Loads a model from files that came with the request; what it replaces goes when it is ready. */
+  async #loadUpload(
+    name: string,
+    upload: UploadedModel,
+    config: ModelConfig | undefined,
+  ): Promise<void> {
+    let entry = this.#models.get(name);
+    if (!entry) {
+      entry = newEntry(upload.folder);
+      this.#models.set(name, entry);
+    }
+    const model = entry;
+    await this.#exclusive(model, async () => {
+      const before = { upload: model.upload, folder: model.folder };
+      model.upload = upload;
+      model.folder = upload.folder;
+      try {
+        await this.#load(name, model, config);
+        await before.upload?.remove();
+      } catch (error) {
+        model.upload = before.upload;
+        model.folder = before.folder;
+        await upload.remove();
+        throw error;
+      }
+    });
+  }
+
+  /**
+   * Sees to it that the models of an ensemble are loaded.
+   *
+   * @throws TensorwireError `MODEL_CONFIG_INVALID` for a model that is not there, or if they wait for each
+   * other; why a model failed
+   */
+  async #loadSteps(name: string, entry: ModelEntry, steps: readonly string[]): Promise<void> {
+    for (const step of steps) {
+      const needed = this.#models.get(step);
+      if (!needed) {
+        throw modelConfigInvalid(name, `has a step "${step}", which is not in the repository`);
+      }
+      if (step === name || this.#waits(step, name)) {
+        throw modelConfigInvalid(name, `has a step "${step}" that is made of "${name}" itself`);
+      }
+      entry.waitsFor.add(step);
+      try {
+        await needed.busy;
+        if (isLoaded(needed)) continue;
+        if (needed.failure) throw needed.failure;
+        await this.#exclusive(needed, () => this.#load(step, needed, undefined));
+      } finally {
+        entry.waitsFor.delete(step);
+      }
+    }
+  }
+
+  /** Whether the load of a model waits for that of another, by itself or through others. */
+  #waits(model: string, other: string): boolean {
+    for (const next of this.#models.get(model)?.waitsFor ?? []) {
+      if (next === other || this.#waits(next, other)) return true;
+    }
+    return false;
+  }
+
   #entry(name: string): ModelEntry {
     const entry = this.#models.get(name);
     if (!entry) throw modelNotFound(name);
@@ -252,7 +371,13 @@ export class Repository {
     try {
       config =
         override ?? (folder.configPath ? await readConfigFile(name, folder.configPath) : undefined);
-      wanted = selectVersions(name, config, [...folder.versions.keys()]);
+      entry.steps = isEnsemble(config) ? stepModels(config) : [];
+      // An ensemble is its configuration, and needs no folder for it.
+      wanted =
+        isEnsemble(config) && folder.versions.size === 0
+          ? ["1"]
+          : selectVersions(name, config, [...folder.versions.keys()]);
+      await this.#loadSteps(name, entry, entry.steps);
       if (wanted.length === 0)
         throw modelLoadFailed(
           name,
@@ -290,7 +415,7 @@ export class Repository {
     if (!old) this.#set(name, entry, version, loading);
     const started = performance.now();
     try {
-      const model = await loadVersion(entry.folder, version, config, this.#options);
+      const model = await loadVersion(entry.folder, version, config, this.#context);
       this.#set(name, entry, version, { kind: "ready", model });
       this.#log.info(
         {
@@ -336,6 +461,19 @@ export class Repository {
     const after = isLoaded(entry);
     if (before !== after) for (const listener of this.#listeners) listener(name, after);
   }
+}
+
+function newEntry(folder: ModelFolder): ModelEntry {
+  return {
+    folder,
+    versions: new Map(),
+    busy: Promise.resolve(),
+    fingerprint: "",
+    failure: undefined,
+    steps: [],
+    waitsFor: new Set(),
+    upload: undefined,
+  };
 }
 
 /** The model that answers calls in a state, if one does. */

@@ -72,9 +72,20 @@ function repositoryParameters(body: JsonObject): RepositoryParameters {
   const given = asObject(member(body, "parameters") ?? {}, '"parameters" of the body');
   const entries = Object.entries(given).map(([name, value]) => [
     name,
-    { parameterChoice: choice(value) },
+    { parameterChoice: name.startsWith("file:") ? fileChoice(name, value) : choice(value) },
   ]);
   return Object.fromEntries(entries) as RepositoryParameters;
+}
+
+/** The contents of a file of the model, in base64. */
+function fileChoice(
+  name: string,
+  value: unknown,
+): NonNullable<RepositoryParameters[string]["parameterChoice"]> {
+  if (typeof value !== "string" || !/^[A-Za-z0-9+/]*={0,2}$/.test(value)) {
+    throw malformed(`"${name}" of the parameters must be a file's contents in base64`);
+  }
+  return { case: "bytesParam", value: Buffer.from(value, "base64") };
 }
 
 /** A configuration may stand as the object that it is, where Triton takes its text. */
