@@ -1,10 +1,10 @@
 import type { Socket } from "node:net";
 import { exitCodes } from "../lifecycle/exit-codes.ts";
+import { restartDelay } from "../lifecycle/restart-delay.ts";
 import type { Log } from "../observability/log.ts";
 import { ConnectionSpread } from "./connection-spread.ts";
 import { Gatherer } from "./gatherer.ts";
 import type { FromWorker, Gathered, Question } from "./messages.ts";
-import { restartDelay } from "./restart-delay.ts";
 import { TaskRelay } from "./task-relay.ts";
 import type { ProcessEnd, WorkerEvents, WorkerProcess } from "./worker-process.ts";
 import { WorkerSlot } from "./worker-slot.ts";

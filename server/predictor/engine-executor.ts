@@ -66,7 +66,14 @@ export class EngineExecutor implements Executor {
       }
     }
     const { priority, timeoutMs } = options;
-    const answered = scheduler.run(call, { inputs, outputNames, priority, timeoutMs });
+    const answered = scheduler.run(call, {
+      inputs,
+      outputNames,
+      priority,
+      timeoutMs,
+      detail: undefined,
+      alone: false,
+    });
     // Of a model without batches the first dimension counts no rows.
     return this.#batches ? answered : answered.then((result) => ({ ...result, runRows: rows }));
   }

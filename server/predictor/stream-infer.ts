@@ -4,6 +4,7 @@ import type { CallAbort } from "../rpc/call-context.ts";
 import type { InferRequest } from "../rpc/infer-messages.ts";
 import type { StreamInferResponse } from "../rpc/inference-backend.ts";
 import { abortError } from "./abort-error.ts";
+import { Handover } from "./handover.ts";
 import type { ServedModel } from "./served-model.ts";
 
 /** Requests of one stream that are under way at once; the next is read when one of them has ended. */
@@ -127,64 +128,4 @@ function failedAnswer(request: InferRequest, thrown: unknown): StreamInferRespon
   if (error.reason === "DEADLINE_EXCEEDED" || error.reason === "CALL_CANCELLED") throw error;
   const { modelName, modelVersion, id } = request;
   return { error, errorMessage: error.message, inferResponse: { modelName, modelVersion, id } };
-}
-
-/** Items that go from several givers to one taker, who holds them up: each waits until its own is taken. */
-class Handover<T> {
-  readonly #items: { readonly item: T; readonly taken: () => void }[] = [];
-  #wake: (() => void) | undefined;
-  #ended = false;
-  #error: unknown;
-  #failed = false;
-  #stopped = false;
-
-  /** True once nobody takes any more. */
-  get stopped(): boolean {
-    return this.#stopped;
-  }
-
-  /** Resolves when the item was taken, or nobody takes any more. */
-  give(item: T): Promise<void> {
-    if (this.#stopped) return Promise.resolve();
-    return new Promise((taken) => {
-      this.#items.push({ item, taken });
-      this.#wake?.();
-    });
-  }
-
-  /** No item comes any more. */
-  end(): void {
-    this.#ended = true;
-    this.#wake?.();
-  }
-
-  /** What was given is dropped, and the taker hears of the error. */
-  fail(error: unknown): void {
-    if (!this.#failed) this.#error = error;
-    this.#failed = true;
-    this.#wake?.();
-  }
-
-  /** Ends the taking: givers that wait go on. */
-  stop(): void {
-    this.#stopped = true;
-    for (const { taken } of this.#items.splice(0)) taken();
-  }
-
-  async *taken(): AsyncGenerator<T> {
-    for (;;) {
-      if (this.#failed) throw this.#error;
-      const next = this.#items.shift();
-      if (next) {
-        next.taken();
-        yield next.item;
-      } else if (this.#ended) return;
-      else {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-        this.#wake = undefined;
-      }
-    }
-  }
 }

@@ -1,6 +1,6 @@
 import test from "ava";
-import { restartDelay } from "../../server/cluster/restart-delay.ts";
 import { usableCores } from "../../server/cluster/worker-count.ts";
+import { restartDelay } from "../../server/lifecycle/restart-delay.ts";
 
 test("the quota of the cgroup bounds the cores, rounded up", (t) => {
   const withQuota = (text: string): number => usableCores(8, () => text);

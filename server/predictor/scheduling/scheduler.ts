@@ -10,13 +10,25 @@ import { levelOf, policyOf, type QueuePolicies, waitLimit } from "./queue-policy
 import { type Lined, WaitingLine } from "./waiting-line.ts";
 
 /** What a call asks of the model. */
-export interface ScheduledCall {
+export interface ScheduledCall<D = undefined> {
   readonly inputs: readonly Tensor[];
   readonly outputNames: readonly string[];
   /** Level that it asks for; 0 for the default. */
   readonly priority: number;
   /** Time that it is ready to wait for the model, in ms; 0 for what the policy says. */
   readonly timeoutMs: number;
+  /** What the run is told of the call. */
+  readonly detail: D;
+  /** True if it must not share a run. */
+  readonly alone: boolean;
+}
+
+/** A run that the model has. */
+export interface RunUnderWay<D> {
+  /** Of its calls, in order. */
+  readonly details: readonly D[];
+  /** Calls back once nobody waits for its answers any more. */
+  onGone(listener: () => void): void;
 }
 
 /** What one call gets of a run. */
@@ -28,9 +40,10 @@ export interface ScheduledResult extends EngineResult {
 }
 
 /** Computes a run, before it returns or later. */
-export type Run = (
+export type Run<D> = (
   inputs: readonly Tensor[],
   outputNames: readonly string[],
+  run: RunUnderWay<D>,
 ) => EngineResult | Promise<EngineResult>;
 
 /** How calls of a model are put into runs. */
@@ -43,14 +56,14 @@ export interface Schedule {
 }
 
 /** What a {@link Scheduler} acts on; tests give their own clock. */
-export interface SchedulerOptions extends Schedule {
+export interface SchedulerOptions<D = undefined> extends Schedule {
   /** Name of the model, for messages. */
   readonly model: string;
   /** Runs that the model is given at once. */
   readonly slots: number;
   /** Calls that may wait. */
   readonly limit: number;
-  readonly run: Run;
+  readonly run: Run<D>;
   /** Monotonic clock in ms. */
   readonly now: () => number;
   /** Calls `action` at the end of the turn of the event loop: when all calls of the turn have come. */
@@ -59,7 +72,7 @@ export interface SchedulerOptions extends Schedule {
   readonly after: (ms: number, action: () => void) => () => void;
 }
 
-interface Waiting extends ScheduledCall, Lined {
+interface Waiting<D> extends Omit<ScheduledCall<D>, "alone">, Lined {
   readonly call: CallAbort;
   readonly rows: number;
   readonly place: AnswerPlace | undefined;
@@ -69,6 +82,31 @@ interface Waiting extends ScheduledCall, Lined {
   gone: boolean;
   /** It shares no run: its rows are not to be told from those of others, or a run with it failed. */
   alone: boolean;
+  /** Set while the model has it. */
+  run: StartedRun<D> | undefined;
+}
+
+/** A run, until its last call has left. */
+class StartedRun<D> implements RunUnderWay<D> {
+  readonly #calls: readonly Waiting<D>[];
+  #listener: (() => void) | undefined;
+
+  constructor(calls: readonly Waiting<D>[]) {
+    this.#calls = calls;
+  }
+
+  get details(): readonly D[] {
+    return this.#calls.map(({ detail }) => detail);
+  }
+
+  onGone(listener: () => void): void {
+    this.#listener = listener;
+  }
+
+  /** One of its calls has left. */
+  left(): void {
+    if (this.#calls.every(({ gone }) => gone)) this.#listener?.();
+  }
 }
 
 /**
@@ -79,9 +117,9 @@ interface Waiting extends ScheduledCall, Lined {
  * run one by one, so that each gets its own error. A call that is cancelled or past its deadline leaves at
  * once, as does one that has waited longer than its queue's policy allows.
  */
-export class Scheduler {
-  readonly #options: SchedulerOptions;
-  readonly #line: WaitingLine<Waiting>;
+export class Scheduler<D = undefined> {
+  readonly #options: SchedulerOptions<D>;
+  readonly #line: WaitingLine<Waiting<D>>;
   readonly #order: AnswerOrder | undefined;
   #running = 0;
   #turnPending = false;
@@ -93,7 +131,7 @@ export class Scheduler {
   #expiryMs = Number.POSITIVE_INFINITY;
   #onIdle: (() => void)[] = [];
 
-  constructor(options: SchedulerOptions) {
+  constructor(options: SchedulerOptions<D>) {
     this.#options = options;
     this.#line = new WaitingLine(options.queue.levels, options.queue.agingMs);
     this.#order = options.preserveOrder ? new AnswerOrder() : undefined;
@@ -120,7 +158,8 @@ export class Scheduler {
    * @throws TensorwireError `QUEUE_FULL`, `QUEUE_TIMEOUT`, `DEADLINE_EXCEEDED`, `CALL_CANCELLED`, or what
    * the run threw
    */
-  run(call: CallAbort, { inputs, outputNames, ...asked }: ScheduledCall): Promise<ScheduledResult> {
+  run(call: CallAbort, asked: ScheduledCall<D>): Promise<ScheduledResult> {
+    const { inputs } = asked;
     const { model, limit, now, queue, batch } = this.#options;
     if (call.aborted) return Promise.reject(abortError(call, "before the call reached the model"));
     const level = levelOf(queue, asked.priority);
@@ -135,9 +174,7 @@ export class Scheduler {
     const arrivedMs = now();
     const wait = waitLimit(policy, asked.timeoutMs);
     return new Promise((resolve, reject) => {
-      const entry: Waiting = {
-        inputs,
-        outputNames,
+      const entry: Waiting<D> = {
         ...asked,
         level,
         call,
@@ -148,7 +185,8 @@ export class Scheduler {
         resolve,
         reject,
         gone: false,
-        alone: batch === undefined || !hasPlainRows(inputs),
+        alone: asked.alone || batch === undefined || !hasPlainRows(inputs),
+        run: undefined,
         list: undefined,
         previous: undefined,
         next: undefined,
@@ -167,12 +205,13 @@ export class Scheduler {
     return new Promise((resolve) => this.#onIdle.push(resolve));
   }
 
-  #leave(entry: Waiting): void {
+  #leave(entry: Waiting<D>): void {
     if (entry.gone) return;
     const waited = this.#line.remove(entry);
     const where = waited ? "while the call waited for the model" : "while the model ran";
     this.#reject(entry, abortError(entry.call, where));
     if (waited) this.#shortened();
+    else entry.run?.left();
   }
 
   /** The line became shorter otherwise than by a run. */
@@ -181,14 +220,14 @@ export class Scheduler {
     this.#settled();
   }
 
-  #resolve(entry: Waiting, result: ScheduledResult): void {
+  #resolve(entry: Waiting<D>, result: ScheduledResult): void {
     entry.gone = true;
     entry.call.onAbort(undefined);
     if (entry.place) this.#order?.settle(entry.place, () => entry.resolve(result));
     else entry.resolve(result);
   }
 
-  #reject(entry: Waiting, error: unknown): void {
+  #reject(entry: Waiting<D>, error: unknown): void {
     entry.gone = true;
     entry.call.onAbort(undefined);
     // An error waits for nobody; its place is free for those behind it.
@@ -232,7 +271,7 @@ export class Scheduler {
     const { model, now, queue } = this.#options;
     const nowMs = now();
     let nextMs = Number.POSITIVE_INFINITY;
-    const late: Waiting[] = [];
+    const late: Waiting<D>[] = [];
     this.#line.visit(nowMs, (entry) => {
       if (entry.expiresMs <= nowMs) late.push(entry);
       else nextMs = Math.min(nextMs, entry.expiresMs);
@@ -293,8 +332,8 @@ export class Scheduler {
    * The calls that are next and can be one run, and whether another kind of call stands behind them. One more
    * than fits is among them, to show that the batch is full.
    */
-  #gather(nowMs: number): { readonly alike: readonly Waiting[]; readonly closed: boolean } {
-    const alike: Waiting[] = [];
+  #gather(nowMs: number): { readonly alike: readonly Waiting<D>[]; readonly closed: boolean } {
+    const alike: Waiting<D>[] = [];
     const maxRows = this.#options.batch?.maxRows ?? 0;
     let rows = 0;
     let closed = false;
@@ -312,15 +351,17 @@ export class Scheduler {
     return { alike, closed };
   }
 
-  #start(batch: readonly Waiting[]): void {
+  #start(batch: readonly Waiting<D>[]): void {
     const { run, now } = this.#options;
     const startedMs = now();
     let result: EngineResult | Promise<EngineResult>;
+    const started = new StartedRun(batch);
+    for (const entry of batch) entry.run = started;
     this.#running++;
     try {
       const inputs =
         batch.length === 1 ? batch[0]!.inputs : joinRows(batch.map((each) => each.inputs));
-      result = run(inputs, batch[0]!.outputNames);
+      result = run(inputs, batch[0]!.outputNames, started);
     } catch (error) {
       this.#fail(batch, error);
       return;
@@ -333,7 +374,7 @@ export class Scheduler {
     } else this.#answer(batch, result, startedMs);
   }
 
-  #answer(batch: readonly Waiting[], result: EngineResult, startedMs: number): void {
+  #answer(batch: readonly Waiting<D>[], result: EngineResult, startedMs: number): void {
     const { outputs, inferNs } = result;
     let total = 0;
     for (const { rows } of batch) total += rows;
@@ -354,7 +395,7 @@ export class Scheduler {
     this.#ended();
   }
 
-  #fail(batch: readonly Waiting[], error: unknown): void {
+  #fail(batch: readonly Waiting<D>[], error: unknown): void {
     const left = batch.filter(({ gone }) => !gone);
     if (batch.length > 1) {
       for (const entry of left.toReversed()) {
@@ -383,7 +424,7 @@ export class Scheduler {
   }
 }
 
-function isAlike(one: Waiting, other: Waiting): boolean {
+function isAlike(one: Waiting<unknown>, other: Waiting<unknown>): boolean {
   if (one.alone || other.alone) return false;
   const names = one.outputNames;
   if (names.length !== other.outputNames.length) return false;

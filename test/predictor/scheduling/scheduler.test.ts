@@ -115,7 +115,7 @@ class Call {
     batcher: Scheduler,
     values: readonly number[],
     width = 1,
-    { priority = 0, timeoutMs = 0, ended = () => {} } = {},
+    { priority = 0, timeoutMs = 0, alone = false, ended = () => {} } = {},
   ) {
     this.values = values;
     batcher
@@ -124,6 +124,8 @@ class Call {
         outputNames: ["y"],
         priority,
         timeoutMs,
+        detail: undefined,
+        alone,
       })
       .finally(ended)
       .then(
@@ -159,6 +161,62 @@ test("calls of one turn are one batch, and each gets its rows", async (t) => {
     [4, 0, 0],
   );
   t.true(batcher.isIdle);
+});
+
+test("a run hears when the last of its calls has left, and not before", async (t) => {
+  const clock = virtualClock();
+  const runs: { readonly details: readonly string[]; gone: boolean }[] = [];
+  const turnEnds: (() => void)[] = [];
+  const scheduler = new Scheduler<string>({
+    model: "m",
+    batch: { maxRows: 8, preferredRows: [], maxDelayMs: 0 },
+    queue: plainQueue,
+    preserveOrder: false,
+    slots: 2,
+    limit: 10,
+    run(_, __, work) {
+      const run = { details: work.details, gone: false };
+      work.onGone(() => (run.gone = true));
+      runs.push(run);
+      return new Promise(() => {});
+    },
+    now: clock.now,
+    after: clock.after,
+    atTurnEnd: (action) => turnEnds.push(action),
+  });
+  const aborts = ["a", "b", "c"].map((detail) => {
+    const abort = new AbortController();
+    scheduler
+      .run(localCall(abort.signal), {
+        inputs: input([1]),
+        outputNames: ["y"],
+        priority: 0,
+        timeoutMs: 0,
+        detail,
+        alone: detail === "c",
+      })
+      .catch(() => {});
+    return abort;
+  });
+  for (const action of turnEnds.splice(0)) action();
+  t.deepEqual(
+    runs.map(({ details }) => details),
+    [["a", "b"], ["c"]],
+  );
+  aborts[0]!.abort();
+  t.deepEqual(
+    runs.map(({ gone }) => gone),
+    [false, false],
+  );
+  aborts[1]!.abort();
+  aborts[2]!.abort();
+  t.deepEqual(
+    runs.map(({ gone }) => gone),
+    [true, true],
+  );
+  await settle();
+  // The model still has them.
+  t.is(scheduler.running, 2);
 });
 
 test("what comes while the model runs is the next batch, in order and up to the maximum", async (t) => {

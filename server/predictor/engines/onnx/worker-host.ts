@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { workerLost } from "../../../errors/model-errors.ts";
 import { fromPortable } from "../../../errors/portable-error.ts";
+import { restartDelay } from "../../../lifecycle/restart-delay.ts";
 import type { Log } from "../../../observability/log.ts";
 import { packTensors, unpackTensor } from "../../../tensor/packed-tensor.ts";
 import type { Tensor } from "../../../tensor/tensor.ts";
@@ -36,10 +37,6 @@ type RequestBody<K extends WorkerRequest["kind"]> = Omit<
   "id" | "kind"
 >;
 
-/** First and largest wait before a worker that ended is started again, in ms. */
-const firstRestartMs = 100;
-const lastRestartMs = 10_000;
-
 /** Entry files keep the extension of this one: .ts in a checkout, .js in the package. */
 const entry = new URL(`./worker-entry${import.meta.url.slice(-3)}`, import.meta.url);
 
@@ -56,7 +53,8 @@ export class WorkerHost {
   #worker: Worker | undefined;
   #nextId = 1;
   #nextSession = 1;
-  #restartMs = firstRestartMs;
+  /** Ends of the thread in a row, without its sessions loaded in between. */
+  #failures = 0;
   #restartTimer: NodeJS.Timeout | undefined;
   #closed = false;
   readonly #pending = new Map<number, Pending>();
@@ -219,12 +217,9 @@ export class WorkerHost {
     this.#worker = undefined;
     this.#loseCalls();
     if (this.#closed) return;
-    this.#log.error(
-      { code, retryMs: this.#restartMs },
-      "a model worker thread ended; it is started again",
-    );
-    this.#restartTimer = setTimeout(() => void this.#restart(), this.#restartMs);
-    this.#restartMs = Math.min(this.#restartMs * 2, lastRestartMs);
+    const retryMs = restartDelay(++this.#failures, Math.random());
+    this.#log.error({ code, retryMs }, "a model worker thread ended; it is started again");
+    this.#restartTimer = setTimeout(() => void this.#restart(), retryMs);
   }
 
   async #restart(): Promise<void> {
@@ -241,7 +236,7 @@ export class WorkerHost {
         if (!this.#worker) return;
       }
     }
-    this.#restartMs = firstRestartMs;
+    this.#failures = 0;
     const listeners = this.#onRestarted;
     this.#onRestarted = [];
     for (const listener of listeners) listener();

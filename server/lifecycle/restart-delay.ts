@@ -1,11 +1,11 @@
-/** Delay before a worker is started again after its first failure, in ms. */
+/** Delay before a process or a thread is started again after its first failure, in ms. */
 const baseMs = 100;
 /** Longest delay, in ms. */
 const maxMs = 30_000;
 
 /**
- * Time until a worker is started again, in ms: doubled with each failure in a row, up to 30 s, and
- * between half of that and all of it, so that workers that failed together do not start together.
+ * Time until a process or a thread is started again, in ms: doubled with each failure in a row, up to 30 s, and
+ * between half of that and all of it, so that those that failed together do not start together.
  *
  * @param failures - in a row, from 1 on
  * @param random - from 0 to 1
