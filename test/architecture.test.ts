@@ -9,6 +9,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const leaves = [
   "server/tensor",
   "server/errors",
+  "server/access",
   "server/observability",
   "server/lifecycle",
   "server/config",
@@ -17,13 +18,15 @@ const leaves = [
 const allowed: Readonly<Record<string, readonly string[]>> = {
   "server/errors": ["gen", "server/tensor"],
   "server/tensor": ["gen", "server/errors"],
+  "server/access": ["server/errors", "server/observability"],
   "server/observability": ["server/errors"],
   "server/lifecycle": ["server/errors", "server/observability"],
   "server/cluster": ["server/errors", "server/observability", "server/lifecycle"],
   "server/config": ["server/errors"],
   "server/wire": leaves,
   "server/rpc": [...leaves, "server/wire"],
-  "server/predictor": [...leaves, "server/wire", "server/rpc"],
+  "server/model": ["gen", "server/errors", "server/tensor", "clients/typescript"],
+  "server/predictor": [...leaves, "server/wire", "server/rpc", "server/model"],
   "server/cli": [
     ...leaves,
     "server/cluster",

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { endProcess } from "../lifecycle/end-process.ts";
 import { dispatch } from "./dispatch.ts";
 import { inferCommand } from "./infer.ts";
+import { keysCommand } from "./keys.ts";
 import { modelsCommand } from "./models.ts";
 import type { TextSink } from "./program.ts";
 import { serveCommand } from "./serve.ts";
@@ -23,7 +24,7 @@ function sinkOf(stream: NodeJS.WriteStream): TextSink {
 }
 
 const exitCode = await dispatch(
-  [serveCommand, inferCommand, modelsCommand],
+  [serveCommand, inferCommand, modelsCommand, keysCommand],
   process.argv.slice(2),
   {
     env: process.env,

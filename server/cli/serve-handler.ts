@@ -2,12 +2,15 @@ import type { UniversalHandlerFn } from "@connectrpc/connect/protocol";
 import type { Registry } from "prom-client";
 import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
 import { GRPCInferenceService } from "../../gen/inference/grpc_service_pb.ts";
+import type { AccessControl } from "../access/access-control.ts";
 import { messageOf } from "../errors/from-unknown.ts";
 import { TensorwireError } from "../errors/tensorwire-error.ts";
 import type { Log } from "../observability/log.ts";
 import type { Predictor } from "../predictor/predictor.ts";
+import { createAccessGate } from "../rpc/access-gate.ts";
 import { CallMetrics } from "../rpc/call-metrics.ts";
 import { createConnectHost, pathOf } from "../rpc/connect-host.ts";
+import { withControlAudit } from "../rpc/control-audit.ts";
 import { withCors } from "../rpc/cors.ts";
 import type { DrainGate } from "../rpc/drain-gate.ts";
 import { createDrainInterceptor } from "../rpc/drain-streams.ts";
@@ -16,6 +19,7 @@ import type { HealthRegistry } from "../rpc/health-registry.ts";
 import { registerHealthService } from "../rpc/health-service.ts";
 import type { InferenceBackend } from "../rpc/inference-backend.ts";
 import { registerInferenceService } from "../rpc/inference-connect-service.ts";
+import { withModelAccess } from "../rpc/model-access.ts";
 import { registerReflectionServices } from "../rpc/reflection-service.ts";
 import type { RestOptions } from "../rpc/rest/rest-call.ts";
 import { errorResponse } from "../rpc/rest/rest-error.ts";
@@ -28,6 +32,8 @@ import type { ServeValues } from "./serve-values.ts";
 /** Parts that the handler of `tensorwire serve` is made of. */
 export interface ServeParts {
   readonly predictor: Predictor;
+  /** Asks callers for credentials if it is there. */
+  readonly access: AccessControl | undefined;
   readonly health: HealthRegistry;
   readonly gate: DrainGate;
   readonly registry: Registry;
@@ -53,15 +59,19 @@ export async function createServeHandler(
   values: ServeValues,
   parts: ServeParts,
 ): Promise<ServeHandlers> {
-  const { predictor, health, gate, registry, probes, role, log } = parts;
+  const { predictor, access, health, gate, registry, probes, role, log } = parts;
   const onInternalError = (error: TensorwireError, where: string): void => {
     log.error({ err: error.cause, where }, "a call failed for a reason that is ours");
   };
   // The predictor knows of its models, the program also of its end.
-  const backend: InferenceBackend = {
+  const answering: InferenceBackend = {
     ...role.backend(predictor.backend),
     serverReady: async () => ({ ready: probes.isReady() }),
   };
+  const backend = withControlAudit(access ? withModelAccess(answering, access) : answering, log);
+  const accessGate =
+    access &&
+    createAccessGate({ access, metrics: values["protect-metrics"] ? "read" : "open", log });
   const metrics = new CallMetrics(registry);
   const rest = createRestHandler({
     backend,
@@ -95,9 +105,10 @@ export async function createServeHandler(
     },
   });
   return {
-    handler: withCors(values["cors-origins"], gate.wrap(handler)),
+    handler: withCors(values["cors-origins"], gate.wrap(accessGate?.wrap(handler) ?? handler)),
     fast: createFastInference({
       backend,
+      access: accessGate,
       gate,
       metrics,
       maxMessageBytes: values["max-message-size"],

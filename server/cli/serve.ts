@@ -16,6 +16,7 @@ import { HealthRegistry } from "../rpc/health-registry.ts";
 import type { Command } from "./command.ts";
 import { packageVersion } from "./package-version.ts";
 import type { Program } from "./program.ts";
+import { asksForCredentials, openServeAccess } from "./serve-access.ts";
 import { createServeHandler } from "./serve-handler.ts";
 import { registerWireMetrics } from "./serve-listen.ts";
 import { aloneRole, type ServeRole } from "./serve-role.ts";
@@ -61,7 +62,7 @@ async function serve(argv: readonly string[], program: Program): Promise<number>
   });
   const repositories = positionals.length > 0 ? positionals : values["model-repository"];
   checkServeValues(values, repositories);
-  if (values["allow-remote-control"]) {
+  if (values["allow-remote-control"] && !asksForCredentials(values)) {
     createLogger(values["log-level"], values["log-format"]).warn(
       {},
       "--allow-remote-control: whoever reaches this server may load and unload models",
@@ -140,8 +141,10 @@ export async function runServer(
   });
   updateHealth();
 
+  const access = await openServeAccess(values, registry, log);
   const handlers = await createServeHandler(values, {
     predictor,
+    access: access?.control,
     health,
     gate,
     registry,
@@ -182,6 +185,7 @@ export async function runServer(
     return await Promise.race([started, lifecycle.stopped]);
   } finally {
     disconnect();
+    access?.close();
     await Promise.all(wires.map((wire) => wire.destroy()));
   }
 }

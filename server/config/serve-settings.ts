@@ -57,7 +57,7 @@ export const serveSettings = {
     kind: "boolean",
     group: "Model repository",
     default: false,
-    help: "Accept load and unload calls from other machines; anyone who reaches the port can then take models away",
+    help: "Accept load and unload calls from other machines without credentials; anyone who reaches the port can then take models away",
   },
   workers: {
     kind: "integer",
@@ -140,6 +140,24 @@ export const serveSettings = {
     group: "TLS",
     placeholder: "FILE",
     help: "Authority in PEM that callers' certificates must come from",
+  },
+  "api-keys": {
+    kind: "path",
+    group: "Access",
+    placeholder: "FILE",
+    help: "File of who may call: keys and names in certificates, with permissions and models (docs/access.md); with it every call but probes needs credentials. It is read again when it changes",
+  },
+  "access-reload-interval": {
+    kind: "duration",
+    group: "Access",
+    default: "5s",
+    help: "Time between two looks at whether a file of keys has changed",
+  },
+  "protect-metrics": {
+    kind: "boolean",
+    group: "Access",
+    default: false,
+    help: "Ask callers of /metrics for the permission read",
   },
   "max-message-size": {
     kind: "bytes",

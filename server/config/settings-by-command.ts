@@ -1,4 +1,5 @@
 import { inferSettings, modelsSettings } from "./client-settings.ts";
+import { keysSettings } from "./keys-settings.ts";
 import { serveSettings } from "./serve-settings.ts";
 import type { Settings } from "./setting.ts";
 
@@ -7,6 +8,7 @@ export const settingsByCommand = {
   serve: serveSettings,
   infer: inferSettings,
   models: modelsSettings,
+  keys: keysSettings,
 } as const satisfies Readonly<Record<string, Settings>>;
 
 /** What scripts of the checkout read as TENSORWIRE_TOOLS and the like, and hand on to what they start. */

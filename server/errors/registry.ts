@@ -47,6 +47,12 @@ export const registry = {
   CONTROL_MODE_FORBIDS: { code: Code.Unavailable, http: 503 },
   CONTROL_NOT_LOCAL: { code: Code.PermissionDenied, http: 403 },
   // The server
+  // Who calls
+  CREDENTIALS_MISSING: { code: Code.Unauthenticated, http: 401 },
+  CREDENTIALS_INVALID: { code: Code.Unauthenticated, http: 401 },
+  CREDENTIALS_UNVERIFIABLE: { code: Code.Unavailable, http: 503 },
+  PERMISSION_MISSING: { code: Code.PermissionDenied, http: 403 },
+  MODEL_FORBIDDEN: { code: Code.PermissionDenied, http: 403 },
   QUEUE_FULL: { code: Code.Unavailable, http: 503 },
   QUEUE_TIMEOUT: { code: Code.Unavailable, http: 503 },
   CONNECTION_MEMORY_FULL: { code: Code.ResourceExhausted, http: 429 },

@@ -11,7 +11,7 @@ import type { CallContext } from "../rpc/call-context.ts";
  */
 export type ModelControlMode = "default" | "none" | "poll" | "explicit";
 
-/** Who may load and unload models. */
+/** Who may load and unload models where nobody is asked for credentials. */
 export interface ControlPolicy {
   readonly mode: ModelControlMode;
   /** Accept control calls from other machines too. */
@@ -19,7 +19,8 @@ export interface ControlPolicy {
 }
 
 /**
- * Refuses a control call that the mode forbids, or that comes from another machine.
+ * Refuses a control call that the mode forbids, or that comes from another machine without credentials:
+ * those were found to allow control before the call came here.
  *
  * @throws TensorwireError `CONTROL_MODE_FORBIDS`, `CONTROL_NOT_LOCAL`
  */
@@ -31,10 +32,11 @@ export function checkControl(policy: ControlPolicy, context: CallContext, what: 
       { mode: policy.mode },
     );
   }
+  if (context.principal?.permissions.has("control")) return;
   if (!policy.allowRemote && !context.peer.local) {
     throw new TensorwireError(
       "CONTROL_NOT_LOCAL",
-      `${what} is accepted from this machine only; call from loopback or the unix socket, or start the server with --allow-remote-control`,
+      `${what} is accepted from this machine only; call from loopback or the unix socket, with credentials (--api-keys), or start the server with --allow-remote-control`,
       {},
     );
   }

@@ -1,4 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
+import type { Principal } from "../access/principal.ts";
 import type { Peer } from "../wire/peer.ts";
 
 /** Why nobody waits for the answer of a call any more. */
@@ -20,6 +21,8 @@ export interface CallContext extends CallAbort {
   /** Aborts when the deadline passes, the caller cancels or vanishes, or the server stops. */
   readonly signal: AbortSignal;
   readonly peer: Peer;
+  /** Who calls; `undefined` where nobody is asked for credentials. */
+  readonly principal: Principal | undefined;
   /** Headers of the request; lower-case names. */
   readonly requestHeader: Headers;
 }
@@ -29,12 +32,14 @@ export class SignalCallContext implements CallContext {
   readonly signal: AbortSignal;
   readonly peer: Peer;
   readonly requestHeader: Headers;
+  readonly principal: Principal | undefined;
   #listener: (() => void) | undefined;
 
-  constructor(signal: AbortSignal, peer: Peer, requestHeader: Headers) {
+  constructor(signal: AbortSignal, peer: Peer, requestHeader: Headers, principal?: Principal) {
     this.signal = signal;
     this.peer = peer;
     this.requestHeader = requestHeader;
+    this.principal = principal;
   }
 
   get aborted(): AbortCause | undefined {

@@ -14,6 +14,7 @@ import { GRPCInferenceService } from "../../gen/inference/grpc_service_pb.ts";
 import { fromUnknown, messageOf } from "../errors/from-unknown.ts";
 import { serverDraining } from "../errors/server-errors.ts";
 import type { FastUnaryHandler, FastUnaryMethods, MessageParts } from "../wire/grpc/fast-unary.ts";
+import type { AccessGate } from "./access-gate.ts";
 import type { CallContext } from "./call-context.ts";
 import type { CallMetrics, MethodMetrics } from "./call-metrics.ts";
 import type { InternalErrorListener } from "./connect-errors.ts";
@@ -24,6 +25,8 @@ import { statusFields } from "./status-fields.ts";
 /** Settings of {@link createFastInference}; the same as of the Connect host beside it. */
 export interface FastInferenceOptions {
   readonly backend: InferenceBackend;
+  /** Asks callers for credentials if it is there. */
+  readonly access?: AccessGate | undefined;
   readonly gate: DrainGate;
   readonly metrics: CallMetrics;
   readonly maxMessageBytes: number;
@@ -55,6 +58,7 @@ export function createFastInference(options: FastInferenceOptions): FastUnaryMet
     methods,
     maxMessageBytes: options.maxMessageBytes,
     maxTimeoutMs: options.maxTimeoutMs,
+    admit: options.access?.admitFast,
     toStatus: (thrown, path) => {
       if (thrown instanceof ConnectError) return statusFields(thrown);
       const error = fromUnknown(thrown);

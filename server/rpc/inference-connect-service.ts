@@ -5,6 +5,7 @@ import {
   type ModelStreamInferResponseSchema,
 } from "../../gen/inference/grpc_service_pb.ts";
 import { peerKey } from "../wire/peer.ts";
+import { principalKey } from "./access-gate.ts";
 import { type CallContext, SignalCallContext } from "./call-context.ts";
 import { inferResponseMessage } from "./infer-messages.ts";
 import type { InferenceBackend, StreamInferResponse } from "./inference-backend.ts";
@@ -59,5 +60,10 @@ async function* streamMessages(
 }
 
 function callContext({ signal, values, requestHeader }: HandlerContext): CallContext {
-  return new SignalCallContext(signal, values.get(peerKey), requestHeader);
+  return new SignalCallContext(
+    signal,
+    values.get(peerKey),
+    requestHeader,
+    values.get(principalKey),
+  );
 }

@@ -4,6 +4,7 @@ import { errorToJson } from "@connectrpc/connect/protocol-connect";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
 import type { TensorwireError } from "../errors/tensorwire-error.ts";
+import { challengeOf } from "./challenge.ts";
 import { type DescribeError, toConnectError } from "./connect-errors.ts";
 
 const encoder = new TextEncoder();
@@ -52,6 +53,9 @@ export function refusedRpc(
       header: new Headers({
         "content-type": "application/json",
         "content-length": String(body.byteLength),
+        ...(refusal.code === Code.Unauthenticated
+          ? { "www-authenticate": challengeOf(error) }
+          : {}),
       }),
       body: once(body),
     };
@@ -70,6 +74,8 @@ function connectStatus(code: Code): number {
   switch (code) {
     case Code.Unimplemented:
       return 501;
+    case Code.Unauthenticated:
+      return 401;
     case Code.PermissionDenied:
       return 403;
     default:

@@ -1,13 +1,14 @@
 import test from "ava";
 import { commandHelp, programHelp } from "../../server/cli/help.ts";
 import { inferCommand } from "../../server/cli/infer.ts";
+import { keysCommand } from "../../server/cli/keys.ts";
 import { modelsCommand } from "../../server/cli/models.ts";
 import { serveCommand } from "../../server/cli/serve.ts";
 import { environmentName } from "../../server/config/environment-name.ts";
 import type { Setting } from "../../server/config/setting.ts";
 import { exitCodeMeanings } from "../../server/lifecycle/exit-codes.ts";
 
-const commands = [serveCommand, inferCommand, modelsCommand];
+const commands = [serveCommand, inferCommand, modelsCommand, keysCommand];
 const plain = { columns: 80, color: false };
 
 for (const command of commands) {
@@ -45,6 +46,7 @@ test("settings of serve stand in groups, in their order", (t) => {
     "Execution",
     "Network",
     "TLS",
+    "Access",
     "Limits",
     "Lifecycle",
     "Logging",

@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
 import {
+  type ChannelCredentials,
   type ChannelOptions,
   type Client,
   credentials,
@@ -14,6 +15,12 @@ const protoFolder = fileURLToPath(new URL("../../proto", import.meta.url));
 
 /** Messages as @grpc/proto-loader gives them. */
 export type Message = Record<string, unknown>;
+
+/** Who calls: metadata of every call, and credentials of the channel. */
+export interface GrpcJsCaller {
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly credentials?: ChannelCredentials;
+}
 
 type Method = (
   request: Message,
@@ -43,6 +50,7 @@ export function grpcJsClient(
   address: string,
   service: string,
   options: ChannelOptions = {},
+  caller: GrpcJsCaller = {},
 ): GrpcJsClient {
   const files = ["inference/grpc_service.proto", "grpc/health/v1/health.proto"];
   const definition = loadSync(files, {
@@ -61,7 +69,9 @@ export function grpcJsClient(
     channel: ReturnType<typeof credentials.createInsecure>,
     options: ChannelOptions,
   ) => Client;
-  const client = new Stub(address, credentials.createInsecure(), {
+  const metadata = new Metadata();
+  for (const [key, value] of Object.entries(caller.metadata ?? {})) metadata.set(key, value);
+  const client = new Stub(address, caller.credentials ?? credentials.createInsecure(), {
     "grpc.max_receive_message_length": -1,
     "grpc.max_send_message_length": -1,
     ...options,
@@ -71,7 +81,7 @@ export function grpcJsClient(
   const start = (method: string, request: Message, callOptions: { deadline?: Deadline }) => {
     let cancel = (): void => {};
     const answer = new Promise<Message>((resolve, reject) => {
-      const call = methods[method]!(request, new Metadata(), callOptions, (error, message) =>
+      const call = methods[method]!(request, metadata, callOptions, (error, message) =>
         error ? reject(error) : resolve(message),
       );
       cancel = () => call.cancel();
@@ -84,12 +94,16 @@ export function grpcJsClient(
         .answer,
     begin,
     stream: (method) =>
-      (methods[method] as unknown as () => ReturnType<GrpcJsClient["stream"]>).call(client),
+      (
+        methods[method] as unknown as (metadata: Metadata) => ReturnType<GrpcJsClient["stream"]>
+      ).call(client, metadata),
     serverStream: (method, request) =>
-      (methods[method] as unknown as (request: Message) => AsyncIterable<Message>).call(
-        client,
-        request,
-      ),
+      (
+        methods[method] as unknown as (
+          request: Message,
+          metadata: Metadata,
+        ) => AsyncIterable<Message>
+      ).call(client, request, metadata),
     close: () => client.close(),
   };
 }

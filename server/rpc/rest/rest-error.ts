@@ -1,6 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import type { TensorwireError } from "../../errors/tensorwire-error.ts";
+import { challengeOf } from "../challenge.ts";
 import { jsonResponse } from "./json-response.ts";
 import { bodyEncodings } from "./read-body.ts";
 
@@ -14,6 +15,7 @@ export function errorResponse(
   const response = jsonResponse(httpStatus, json, header);
   // What a refused content-encoding is to be replaced by (RFC 9110, section 15.5.16).
   if (httpStatus === 415) response.header?.set("accept-encoding", bodyEncodings);
+  if (httpStatus === 401) response.header?.set("www-authenticate", challengeOf(error));
   return response;
 }
 

@@ -13,6 +13,7 @@ import { fromUnknown } from "../../errors/from-unknown.ts";
 import { TensorwireError } from "../../errors/tensorwire-error.ts";
 import { peerKey } from "../../wire/peer.ts";
 import { PeerGoneError } from "../../wire/request-signal.ts";
+import { principalKey } from "../access-gate.ts";
 import { SignalCallContext } from "../call-context.ts";
 import { pathOf } from "../connect-host.ts";
 import { abortedCall } from "../until-aborted.ts";
@@ -152,6 +153,7 @@ export function createRestHandler(options: RestOptions): RestHandler {
       request.signal,
       request.contextValues?.get(peerKey) ?? peerKey.defaultValue,
       request.header,
+      request.contextValues?.get(principalKey),
     );
     let response: UniversalServerResponse;
     try {

@@ -1,3 +1,4 @@
+import type { Principal } from "../../access/principal.ts";
 import { messageTooLarge } from "../../errors/message-errors.ts";
 import { callAborted } from "../../errors/model-errors.ts";
 import { connectionMemoryFull } from "../../errors/server-errors.ts";
@@ -50,6 +51,7 @@ function refusedFlag(flag: number): readonly OutgoingField[] {
 export class FastUnaryCall extends WheelTimer implements StreamReceiver, FastCall {
   readonly peer: Peer;
   readonly fields: readonly HeaderField[];
+  principal: Principal | undefined = undefined;
   aborted: "deadline" | "cancelled" | undefined = undefined;
   readonly #stream: Http2Stream;
   readonly #route: FastRoute;
@@ -63,6 +65,10 @@ export class FastUnaryCall extends WheelTimer implements StreamReceiver, FastCal
   #buffer: Buffer | undefined;
   /** Bytes that the message takes of what its connection may have under way. */
   #size = 0;
+  /** Whether the caller may go on is still being found out. */
+  #admitting = false;
+  /** The whole message, while it waits for that. */
+  #waiting: Buffer | undefined;
   /** The handler may still look at the message, and the stream at an answer made of it. */
   #handling = false;
   /** Nothing more is to be sent: the answer went out, or cannot. */
@@ -91,9 +97,35 @@ export class FastUnaryCall extends WheelTimer implements StreamReceiver, FastCal
   /** The head has come. */
   begin(endStream: boolean): void {
     if (this.#route.timeoutMs >= 0) deadlineWheel.arm(this, this.#route.timeoutMs);
+    if (this.#options.admit !== undefined && !this.#admit(this.#options.admit)) return;
     if (endStream) this.#refuse(missingMessage);
     else this.#stream.awaitsData = true;
   }
+
+  /** False if the call is refused already. */
+  #admit(admit: NonNullable<FastUnaryMethods["admit"]>): boolean {
+    try {
+      const admission = admit(this, this.#route.path);
+      if (admission !== undefined) {
+        this.#admitting = true;
+        admission.then(this.#onAdmitted, this.#onError);
+      }
+      return true;
+    } catch (error) {
+      this.#fail(error);
+      return false;
+    }
+  }
+
+  readonly #onAdmitted = (): void => {
+    this.#admitting = false;
+    const message = this.#waiting;
+    if (message === undefined) return;
+    this.#waiting = undefined;
+    this.#handling = false;
+    if (!this.#answered) this.#handle(message);
+    if (!this.#handling && this.#stream.closed) this.#free();
+  };
 
   // What handlers ask.
 
@@ -224,6 +256,13 @@ export class FastUnaryCall extends WheelTimer implements StreamReceiver, FastCal
     this.#stream.awaitsData = false;
     // The handler holds on to it; the call need not.
     this.#message = undefined;
+    if (this.#admitting) {
+      this.#waiting = message;
+      this.#handling = true;
+    } else this.#handle(message);
+  }
+
+  #handle(message: Buffer): void {
     try {
       const answer = this.#route.handler(message, this);
       if (answer instanceof Promise) {
@@ -245,6 +284,7 @@ export class FastUnaryCall extends WheelTimer implements StreamReceiver, FastCal
 
   readonly #onError = (error: unknown): void => {
     this.#handling = false;
+    this.#waiting = undefined;
     this.#fail(error);
     if (this.#stream.closed) this.#free();
   };

@@ -1,3 +1,4 @@
+import type { Principal } from "../../access/principal.ts";
 import type { HeaderField } from "../http2/hpack/header-field.ts";
 import type { OutgoingField } from "../http2/hpack/hpack-encoder.ts";
 import type { Peer } from "../peer.ts";
@@ -5,6 +6,8 @@ import type { Peer } from "../peer.ts";
 /** What the handler of a fast method knows of its call. */
 export interface FastCall {
   readonly peer: Peer;
+  /** Who calls, if {@link FastUnaryMethods.admit} has found that out. */
+  principal: Principal | undefined;
   /** Fields of the request's head, as they came. */
   readonly fields: readonly HeaderField[];
   /** The same as Headers; made when it is first asked for. */
@@ -46,6 +49,11 @@ export interface FastUnaryMethods {
   readonly maxMessageBytes: number;
   /** Longest deadline that a caller gets, in ms: a longer one is cut to it. */
   readonly maxTimeoutMs: number;
+  /**
+   * Looks at the head of a call before its message is taken. What it throws, or rejects with, is
+   * answered as an error; a handler runs when it is through.
+   */
+  readonly admit?: ((call: FastCall, path: string) => Promise<void> | undefined) | undefined;
   /** Status of what a handler, or the wire itself, has thrown: `grpc-status` and what goes with it. */
   readonly toStatus: (thrown: unknown, path: string) => readonly OutgoingField[];
 }
