@@ -5,6 +5,7 @@ import { dispatch } from "./dispatch.ts";
 import { inferCommand } from "./infer.ts";
 import { keysCommand } from "./keys.ts";
 import { modelsCommand } from "./models.ts";
+import { optimizeCommand } from "./optimize.ts";
 import type { TextSink } from "./program.ts";
 import { serveCommand } from "./serve.ts";
 
@@ -24,7 +25,7 @@ function sinkOf(stream: NodeJS.WriteStream): TextSink {
 }
 
 const exitCode = await dispatch(
-  [serveCommand, inferCommand, modelsCommand, keysCommand],
+  [serveCommand, inferCommand, modelsCommand, optimizeCommand, keysCommand],
   process.argv.slice(2),
   {
     env: process.env,

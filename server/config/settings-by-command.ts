@@ -1,5 +1,6 @@
 import { inferSettings, modelsSettings } from "./client-settings.ts";
 import { keysSettings } from "./keys-settings.ts";
+import { optimizeSettings } from "./optimize-settings.ts";
 import { serveSettings } from "./serve-settings.ts";
 import type { Settings } from "./setting.ts";
 
@@ -8,6 +9,7 @@ export const settingsByCommand = {
   serve: serveSettings,
   infer: inferSettings,
   models: modelsSettings,
+  optimize: optimizeSettings,
   keys: keysSettings,
 } as const satisfies Readonly<Record<string, Settings>>;
 

@@ -73,6 +73,10 @@ export const registry = {
   WATCH_LIMIT: { code: Code.ResourceExhausted, http: 429 },
   // Start-up
   SETTING_INVALID: { code: Code.InvalidArgument, http: 400 },
+  // Optimizing models
+  OPTIMIZATION_INEXACT: { code: Code.FailedPrecondition, http: 500 },
+  OPTIMIZATION_WITHOUT_EFFECT: { code: Code.FailedPrecondition, http: 500 },
+  OPTIMIZATION_NOT_WRITTEN: { code: Code.FailedPrecondition, http: 500 },
 } as const;
 
 /** A reason of the registry, in UPPER_SNAKE_CASE; travels as google.rpc.ErrorInfo.reason. */

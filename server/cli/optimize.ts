@@ -1,0 +1,116 @@
+import { readFile } from "node:fs/promises";
+import { optimizeSettings } from "../config/optimize-settings.ts";
+import { resolveSettings } from "../config/resolve-settings.ts";
+import type { SettingValues } from "../config/setting.ts";
+import { allFlags } from "../config/settings-by-command.ts";
+import { optimizationInexact } from "../errors/optimize-errors.ts";
+import { TensorwireError } from "../errors/tensorwire-error.ts";
+import { exitCodes } from "../lifecycle/exit-codes.ts";
+import { optimizeModel, worstDifference } from "../optimize/optimize-model.ts";
+import { writeAtomically } from "../optimize/write-atomically.ts";
+import type { Command } from "./command.ts";
+import { givenFeeds, givenShapes } from "./optimize-inputs.ts";
+import { findModel, outputFile } from "./optimize-paths.ts";
+import { reportJson, reportText } from "./optimize-report.ts";
+import type { Program } from "./program.ts";
+
+/** `tensorwire optimize`. */
+export const optimizeCommand: Command = {
+  name: "optimize",
+  summary: "make a model smaller or faster, and measure what it costs",
+  usage: "MODEL",
+  description: [
+    "Makes a model with the same inputs and outputs whose weights take fewer bits or whose graph has fewer nodes. MODEL is an .onnx file or a model folder.",
+    "Runs both models by turns and reports size, speed, and how far each output is from the original's. A model that is further off than --tolerance is not written, and the exit code is 1.",
+  ],
+  examples: [
+    [
+      "tensorwire optimize models/digits --quantize int8 --output small/digits",
+      "8-bit weights; writes small/digits/1/model.onnx",
+    ],
+    [
+      "tensorwire optimize model.onnx --quantize int8 --input x=@rows.npy",
+      "compares on rows of your own, and writes nothing",
+    ],
+    [
+      "tensorwire optimize model.onnx --graph extended --quantize int8",
+      "tries it and writes nothing",
+    ],
+  ],
+  settings: optimizeSettings,
+  run: optimize,
+};
+
+async function optimize(argv: readonly string[], program: Program): Promise<number> {
+  const { env, readFile: readSettings, stdout } = program;
+  const { values, positionals } = resolveSettings(optimizeSettings, {
+    argv,
+    env,
+    readFile: readSettings,
+    foreign: allFlags,
+  });
+  const [path, ...others] = positionals;
+  if (path === undefined || others.length > 0) {
+    throw new TensorwireError(
+      "SETTING_INVALID",
+      `got ${positionals.length} arguments, expected one: an .onnx file or a model folder, as in tensorwire optimize models/digits --quantize int8`,
+      {},
+    );
+  }
+  checkChanges(values);
+  const tolerance = toleranceOf(values.tolerance);
+  const model = findModel(path);
+  const output =
+    values.output === undefined
+      ? undefined
+      : outputFile(values.output, model, values.overwrite ? "replace" : "keep");
+  const result = await optimizeModel(
+    model.name,
+    await readFile(model.file),
+    {
+      graph: values.graph,
+      quantize: values.quantize,
+      convolutions: values["quantize-conv"],
+    },
+    {
+      given: (inputs) => givenFeeds(model.name, inputs, values.input),
+      shapes: givenShapes(values.shape),
+      seed: values.seed,
+      batch: values.batch,
+      threads: values.threads,
+      measureMs: values.measure,
+    },
+  );
+  const worst = worstDifference(result.differences);
+  const exact = worst === undefined || worst.relative <= tolerance;
+  const written = exact ? output : undefined;
+  if (written !== undefined) await writeAtomically(written, result.bytes);
+  const report = { model: model.name, written, tolerance, result };
+  stdout.write(values.json ? `${reportJson(report)}\n` : reportText(report));
+  if (!exact) throw optimizationInexact(model.name, worst.output, worst.relative, tolerance);
+  return exitCodes.ok;
+}
+
+function checkChanges({
+  graph,
+  quantize,
+  precision,
+}: SettingValues<typeof optimizeSettings>): void {
+  if (graph === "none" && quantize === "none") {
+    throw new TensorwireError(
+      "SETTING_INVALID",
+      "got no change to make, expected one at least: --graph basic or --quantize int8",
+      {},
+    );
+  }
+}
+
+function toleranceOf(text: string): number {
+  const value = /^\d*\.?\d+(e-?\d+)?$/i.test(text) ? Number(text) : Number.NaN;
+  if (Number.isFinite(value)) return value;
+  throw new TensorwireError(
+    "SETTING_INVALID",
+    `flag --tolerance: got ${JSON.stringify(text)}, expected a number from 0 such as 0.01`,
+    {},
+  );
+}

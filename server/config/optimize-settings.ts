@@ -1,0 +1,95 @@
+import type { Settings } from "./setting.ts";
+
+/** Settings of `tensorwire optimize`. */
+export const optimizeSettings = {
+  output: {
+    kind: "path",
+    group: "Result",
+    placeholder: "PATH",
+    help: "File to write, or a model folder, which gets <version>/model.onnx; nothing is written without it",
+  },
+  overwrite: {
+    kind: "boolean",
+    group: "Result",
+    default: false,
+    help: "Replace a file that is there already; never the model itself",
+  },
+  tolerance: {
+    kind: "text",
+    group: "Result",
+    placeholder: "FRACTION",
+    default: "0.01",
+    help: "Largest difference of an output from the original's, as a part of its largest magnitude; a model that differs more is not written",
+  },
+  json: {
+    kind: "boolean",
+    group: "Result",
+    default: false,
+    help: "Print JSON for programs",
+  },
+  graph: {
+    kind: "choice",
+    group: "Changes",
+    choices: ["none", "basic", "extended", "all"],
+    default: "none",
+    help: "Have ONNX Runtime rewrite the graph: basic keeps to standard operators, extended uses operators of its own, all also a layout for this machine's CPU",
+  },
+  quantize: {
+    kind: "choice",
+    group: "Changes",
+    choices: ["none", "int8"],
+    default: "none",
+    help: "Weights of MatMul, Gemm and Conv in 8 bits, their inputs quantized while the model runs",
+  },
+  "quantize-conv": {
+    kind: "choice",
+    group: "Changes",
+    choices: ["auto", "always", "never"],
+    default: "auto",
+    help: "Whether int8 includes convolutions; auto measures both and takes the faster",
+  },
+  input: {
+    kind: "list",
+    separator: "none",
+    group: "Comparison",
+    placeholder: "NAME=VALUE",
+    help: "Input tensor to compare on; VALUE is @file.npy, @file.json, numbers such as 1,2,3, or JSON. Give it again for each input; inputs are made up without it",
+  },
+  shape: {
+    kind: "list",
+    separator: "none",
+    group: "Comparison",
+    placeholder: "NAME=SIZES",
+    help: "Shape of a made up input that has open dimensions besides the first, such as x=1,3,224,224; they are 1 without it",
+  },
+  seed: {
+    kind: "integer",
+    group: "Comparison",
+    default: 1,
+    min: 0,
+    max: 2 ** 31 - 1,
+    help: "Decides the values of made up inputs",
+  },
+  batch: {
+    kind: "integer",
+    group: "Comparison",
+    default: 32,
+    min: 1,
+    max: 65_536,
+    help: "Rows of the larger batch that is compared and measured, beside one row",
+  },
+  measure: {
+    kind: "duration",
+    group: "Comparison",
+    default: "2s",
+    help: "Time to measure speed for; 0 measures none",
+  },
+  threads: {
+    kind: "integer",
+    group: "Comparison",
+    default: 1,
+    min: 1,
+    max: 1024,
+    help: "Threads for one operator while speed is measured",
+  },
+} as const satisfies Settings;

@@ -1,0 +1,61 @@
+import { create } from "@bufbuild/protobuf";
+import {
+  type AttributeProto,
+  AttributeProto_AttributeType,
+  AttributeProtoSchema,
+  type NodeProto,
+  NodeProtoSchema,
+  type TensorProto,
+  TensorProto_DataType,
+  TensorProtoSchema,
+} from "../../gen/onnx/onnx_pb.ts";
+import { bytesOf } from "../tensor/typed-array.ts";
+
+/** Makes a node of the standard operators with one output. */
+export function makeNode(
+  opType: string,
+  input: readonly string[],
+  output: string,
+  attribute: readonly AttributeProto[] = [],
+): NodeProto {
+  return create(NodeProtoSchema, {
+    name: output,
+    opType,
+    input: [...input],
+    output: [output],
+    attribute: [...attribute],
+  });
+}
+
+/** Makes a Cast to an element type. */
+export function makeCast(input: string, output: string, elementType: number): NodeProto {
+  return makeNode("Cast", [input], output, [makeInteger("to", elementType)]);
+}
+
+/** Makes an attribute that is an integer. */
+export function makeInteger(name: string, value: number): AttributeProto {
+  return create(AttributeProtoSchema, {
+    name,
+    type: AttributeProto_AttributeType.INT,
+    i: BigInt(value),
+  });
+}
+
+/** Makes a constant of floats, of 8-bit codes, or of the patterns of 16-bit floats. */
+export function makeTensor(
+  name: string,
+  dims: readonly number[],
+  values: Float32Array | Uint8Array | Uint16Array,
+): TensorProto {
+  return create(TensorProtoSchema, {
+    name,
+    dims: dims.map(BigInt),
+    dataType: elementTypeOf(values),
+    rawData: bytesOf(values),
+  });
+}
+
+function elementTypeOf(values: Float32Array | Uint8Array | Uint16Array): TensorProto_DataType {
+  if (values instanceof Float32Array) return TensorProto_DataType.FLOAT;
+  return values instanceof Uint8Array ? TensorProto_DataType.UINT8 : TensorProto_DataType.FLOAT16;
+}

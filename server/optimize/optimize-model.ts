@@ -1,0 +1,192 @@
+import { optimizationWithoutEffect } from "../errors/optimize-errors.ts";
+import {
+  compareModels,
+  compareSpeed,
+  gatherSamples,
+  incomparableOutputs,
+  type SampleOptions,
+  type Samples,
+  type Speed,
+} from "./assess.ts";
+import { measureAlternately } from "./measure-speed.ts";
+import { readOnnxFile } from "./onnx-file.ts";
+import { type GraphLevel, optimizeGraph } from "./optimize-graph.ts";
+import type { OutputDifference } from "./output-difference.ts";
+import { type LeftNode, type QuantizedModel, quantizeGraph } from "./quantize-graph.ts";
+import { type Feeds, openInRuntime, type RuntimeModel, type RuntimePort } from "./runtime.ts";
+
+/** What is done to a model. */
+export interface Optimization {
+  readonly graph: GraphLevel | "none";
+  readonly quantize: "int8" | "none";
+  /** Whether convolutions are quantized: `auto` measures both and takes the faster. */
+  readonly convolutions: "auto" | "always" | "never";
+}
+
+/** How it is checked. */
+export interface Assessment extends Omit<SampleOptions, "given"> {
+  /** Makes inputs for what the model declares; `undefined` to have them made up. */
+  readonly given: (inputs: readonly RuntimePort[]) => Feeds | undefined;
+  /** Threads for one operator. */
+  readonly threads: number;
+  /** Time for measuring speed; 0 measures none. */
+  readonly measureMs: number;
+}
+
+/** A model and how it compares with the one that it was made of. */
+export interface OptimizedModel {
+  readonly bytes: Uint8Array;
+  readonly bytesBefore: number;
+  /** What was done, a sentence each. */
+  readonly changes: readonly string[];
+  readonly left: readonly LeftNode[];
+  readonly differences: readonly OutputDifference[];
+  /** Outputs that are no tensors. */
+  readonly incomparable: readonly string[];
+  /** Empty if none was measured. */
+  readonly speeds: readonly Speed[];
+}
+
+/** A model on its way. */
+interface Draft {
+  bytes: Uint8Array;
+  readonly changes: string[];
+  readonly left: LeftNode[];
+}
+
+/**
+ * Optimizes a model, runs it beside the original, and tells how they differ. Order: the graph with
+ * standard operators, weights, then the graph with the runtime's own operators.
+ *
+ * @param name - of the model, for messages
+ * @throws TensorwireError `MODEL_LOAD_FAILED`, `MODEL_UNSUPPORTED`, `MODEL_EXECUTION_FAILED`,
+ * `OPTIMIZATION_WITHOUT_EFFECT`
+ */
+export async function optimizeModel(
+  name: string,
+  bytes: Uint8Array,
+  optimization: Optimization,
+  assessment: Assessment,
+): Promise<OptimizedModel> {
+  // Refuses what cannot be changed, in words of our own, before the runtime does in its words.
+  readOnnxFile(name, bytes);
+  const original = await openInRuntime(name, bytes, { threads: assessment.threads });
+  try {
+    const given = assessment.given(original.inputs);
+    const samples = await gatherSamples(name, original, { ...assessment, given });
+    const draft: Draft = { bytes, changes: [], left: [] };
+    const { graph } = optimization;
+    if (graph !== "none") await rewriteGraph(name, draft, "basic");
+    if (optimization.quantize === "int8")
+      await quantize(name, draft, optimization, assessment, samples);
+    if (graph === "extended" || graph === "all") await rewriteGraph(name, draft, graph);
+    return await assess(name, bytes, draft, original, samples, assessment);
+  } finally {
+    await original.release();
+  }
+}
+
+/** The output that differs most; `undefined` if none differs. */
+export function worstDifference(
+  differences: readonly OutputDifference[],
+): OutputDifference | undefined {
+  return differences.reduce<OutputDifference | undefined>(
+    (worst, each) => (each.relative > (worst?.relative ?? 0) ? each : worst),
+    undefined,
+  );
+}
+
+async function rewriteGraph(name: string, draft: Draft, level: GraphLevel): Promise<void> {
+  const before = nodeCount(name, draft.bytes);
+  draft.bytes = await optimizeGraph(name, draft.bytes, level);
+  const after = nodeCount(name, draft.bytes);
+  draft.changes.push(`graph rewritten (${level}): ${before} nodes before, ${after} after`);
+}
+
+function nodeCount(name: string, bytes: Uint8Array): number {
+  return readOnnxFile(name, bytes).graph.node.length;
+}
+
+async function quantize(
+  name: string,
+  draft: Draft,
+  { convolutions }: Optimization,
+  assessment: Assessment,
+  samples: Samples,
+): Promise<void> {
+  let chosen = quantizeGraph(name, draft.bytes, convolutions === "never" ? "left" : "quantized");
+  if (convolutions === "auto" && chosen.quantized.has("Conv")) {
+    const without = quantizeGraph(name, draft.bytes, "left");
+    const [withMs, withoutMs] = await raceModels(name, chosen, without, assessment, samples);
+    const kept = withMs <= withoutMs;
+    draft.changes.push(
+      `convolutions ${kept ? "quantized" : "left"}: a run takes ${withMs.toPrecision(3)} ms with 8-bit convolutions, ${withoutMs.toPrecision(3)} ms without`,
+    );
+    if (!kept) chosen = without;
+  }
+  if (chosen.quantized.size === 0) {
+    throw optimizationWithoutEffect(
+      name,
+      chosen.left.length === 0
+        ? "it has no MatMul, Gemm or Conv, which are what can be quantized"
+        : `nothing of it can be quantized: ${leftText(chosen.left)}`,
+    );
+  }
+  const counts = [...chosen.quantized].map(([operator, count]) => `${count} ${operator}`);
+  draft.changes.push(`weights of ${counts.join(", ")} quantized to 8 bits`);
+  draft.bytes = chosen.bytes;
+  draft.left.push(...chosen.left);
+}
+
+/** Measures two candidates at the largest size of the samples. */
+async function raceModels(
+  name: string,
+  first: QuantizedModel,
+  second: QuantizedModel,
+  { threads, measureMs }: Assessment,
+  samples: Samples,
+): Promise<[number, number]> {
+  const feeds = samples.timed.at(-1)?.feeds ?? {};
+  const models: RuntimeModel[] = [];
+  try {
+    for (const { bytes } of [first, second])
+      models.push(await openInRuntime(name, bytes, { threads }));
+    const times = await measureAlternately(
+      models.map((model) => () => model.run(feeds)),
+      measureMs,
+    );
+    return [times[0]!, times[1]!];
+  } finally {
+    for (const model of models) await model.release();
+  }
+}
+
+async function assess(
+  name: string,
+  before: Uint8Array,
+  { bytes, changes, left }: Draft,
+  original: RuntimeModel,
+  samples: Samples,
+  { threads, measureMs }: Assessment,
+): Promise<OptimizedModel> {
+  const optimized = await openInRuntime(name, bytes, { threads });
+  try {
+    return {
+      bytes,
+      bytesBefore: before.byteLength,
+      changes,
+      left,
+      differences: await compareModels(name, original, optimized, samples),
+      incomparable: incomparableOutputs(original),
+      speeds: measureMs > 0 ? await compareSpeed(original, optimized, samples, measureMs) : [],
+    };
+  } finally {
+    await optimized.release();
+  }
+}
+
+/** The reasons for which nodes were left, each once with how many it holds for. */
+export function leftText(left: readonly LeftNode[]): string {
+  const counts = Map.groupBy(left, ({ operator, why }) => `${operator}: ${why}`);
+  return [...counts].map(([text, nodes]) => `${nodes.length} ${text}`).join("; ");
+}
