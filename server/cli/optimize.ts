@@ -91,11 +91,7 @@ async function optimize(argv: readonly string[], program: Program): Promise<numb
   return exitCodes.ok;
 }
 
-function checkChanges({
-  graph,
-  quantize,
-  precision,
-}: SettingValues<typeof optimizeSettings>): void {
+function checkChanges({ graph, quantize }: SettingValues<typeof optimizeSettings>): void {
   if (graph === "none" && quantize === "none") {
     throw new TensorwireError(
       "SETTING_INVALID",
