@@ -27,15 +27,13 @@ const datatypes: Readonly<Record<string, Datatype>> = {
 /**
  * Reads the `--input NAME=VALUE` of a model that is open.
  *
- * @returns `undefined` without any
  * @throws TensorwireError `SETTING_INVALID`
  */
 export function givenFeeds(
   model: string,
   ports: readonly RuntimePort[],
   texts: readonly string[],
-): Feeds | undefined {
-  if (texts.length === 0) return undefined;
+): Feeds {
   const inputs = ports.map(({ name, type, shape }) => ({
     name,
     shape,
@@ -47,9 +45,8 @@ export function givenFeeds(
   const feeds: Record<string, Feeds[string]> = {};
   for (const { name, shape } of inputs) {
     const input = given[name];
-    if (!input) {
-      problems.push(`flag --input: "${name}" is not given; give every input, or none`);
-    } else if (!shapeMatches(input.shape, shape)) {
+    if (!input) continue;
+    if (!shapeMatches(input.shape, shape)) {
       problems.push(
         `flag --input: "${name}" has shape ${shapeText(input.shape)}, expected ${shapeText(shape)}, where -1 is any size`,
       );

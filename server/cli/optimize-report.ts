@@ -11,7 +11,7 @@ export interface OptimizeReport {
 }
 
 /** The report for people. */
-export function reportText({ model, written, tolerance, result }: OptimizeReport): string {
+export function reportText({ model, written, result }: OptimizeReport): string {
   const { bytes, bytesBefore, changes, left, differences, incomparable, speeds } = result;
   const measured: string[][] = [
     ["", "BEFORE", "AFTER", "CHANGE"],
@@ -42,10 +42,7 @@ export function reportText({ model, written, tolerance, result }: OptimizeReport
     ...(left.length === 0 ? [] : [`left as they are: ${leftText(left)}`]),
     ...incomparable.map((output) => `output ${output} is no tensor and was not compared`),
   ];
-  const end =
-    written === undefined
-      ? `Nothing was written (tolerance ${tolerance}); --output PATH writes the model.`
-      : `Wrote ${written}.`;
+  const end = written === undefined ? "Nothing was written." : `Wrote ${written}.`;
   return `${model}\n${notes.map((note) => `  ${note}\n`).join("")}\n${textTable(measured)}\n\n${textTable(compared)}\n\n${end}\n`;
 }
 

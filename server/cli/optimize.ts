@@ -29,8 +29,8 @@ export const optimizeCommand: Command = {
       "8-bit weights; writes small/digits/1/model.onnx",
     ],
     [
-      "tensorwire optimize model.onnx --quantize int8 --input x=@rows.npy",
-      "compares on rows of your own, and writes nothing",
+      "tensorwire optimize model.onnx --precision fp16 --output half.onnx --input x=@rows.npy",
+      "16-bit floats, compared on rows of your own",
     ],
     [
       "tensorwire optimize model.onnx --graph extended --quantize int8",
@@ -71,6 +71,8 @@ async function optimize(argv: readonly string[], program: Program): Promise<numb
       graph: values.graph,
       quantize: values.quantize,
       convolutions: values["quantize-conv"],
+      precision: values.precision,
+      keepFp32: new Set(values["keep-fp32"]),
     },
     {
       given: (inputs) => givenFeeds(model.name, inputs, values.input),
@@ -91,11 +93,22 @@ async function optimize(argv: readonly string[], program: Program): Promise<numb
   return exitCodes.ok;
 }
 
-function checkChanges({ graph, quantize }: SettingValues<typeof optimizeSettings>): void {
-  if (graph === "none" && quantize === "none") {
+function checkChanges({
+  graph,
+  quantize,
+  precision,
+}: SettingValues<typeof optimizeSettings>): void {
+  if (graph === "none" && quantize === "none" && precision === "fp32") {
     throw new TensorwireError(
       "SETTING_INVALID",
-      "got no change to make, expected one at least: --graph basic or --quantize int8",
+      "got no change to make, expected one at least: --graph basic, --quantize int8 or --precision fp16",
+      {},
+    );
+  }
+  if (precision === "fp16" && (graph === "extended" || graph === "all")) {
+    throw new TensorwireError(
+      "SETTING_INVALID",
+      `flag --graph: got ${graph} with --precision fp16, expected none or basic; ONNX Runtime would write the 16-bit weights back as 32 bits for this CPU`,
       {},
     );
   }

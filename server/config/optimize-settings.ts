@@ -48,12 +48,25 @@ export const optimizeSettings = {
     default: "auto",
     help: "Whether int8 includes convolutions; auto measures both and takes the faster",
   },
+  precision: {
+    kind: "choice",
+    group: "Changes",
+    choices: ["fp32", "fp16"],
+    default: "fp32",
+    help: "Floats inside the model; inputs and outputs stay as they are",
+  },
+  "keep-fp32": {
+    kind: "list",
+    group: "Changes",
+    placeholder: "NAME",
+    help: "Operators, such as Softmax, and nodes that fp16 leaves in 32 bits, besides those that need it",
+  },
   input: {
     kind: "list",
     separator: "none",
     group: "Comparison",
     placeholder: "NAME=VALUE",
-    help: "Input tensor to compare on; VALUE is @file.npy, @file.json, numbers such as 1,2,3, or JSON. Give it again for each input; inputs are made up without it",
+    help: "Input tensor to compare on; VALUE is @file.npy, @file.json, numbers such as 1,2,3, or JSON. Give it again for each input; those without it are made up",
   },
   shape: {
     kind: "list",

@@ -1,3 +1,4 @@
+import { messageOf } from "../errors/from-unknown.ts";
 import { modelExecutionFailed, modelUnsupported } from "../errors/model-errors.ts";
 import { TensorwireError } from "../errors/tensorwire-error.ts";
 import { measureAlternately } from "./measure-speed.ts";
@@ -7,8 +8,8 @@ import { generateFeeds, repeatRows, takesRows } from "./sample-feeds.ts";
 
 /** What models are run with. */
 export interface SampleOptions {
-  /** Inputs of the caller; made up without. */
-  readonly given: Feeds | undefined;
+  /** Inputs of the caller; those that are not among them are made up. */
+  readonly given: Feeds;
   /** Shapes of made up inputs that have open dimensions besides the first. */
   readonly shapes: ReadonlyMap<string, readonly number[]>;
   /** Decides made up inputs. */
@@ -49,7 +50,7 @@ export async function gatherSamples(
   options: SampleOptions,
 ): Promise<Samples> {
   const { given, batch } = options;
-  if (given) {
+  if (model.inputs.every((input) => given[input.name])) {
     const samples = givenSamples(model, given, batch);
     for (const feeds of samples.compared) await model.run(feeds);
     return samples;
@@ -61,13 +62,15 @@ export async function gatherSamples(
       for (const feeds of samples.compared) await model.run(feeds);
       return samples;
     } catch (error) {
-      failure ??= error;
+      // What is not the runtime's word on these inputs would be the same on any.
+      if (!(error instanceof TensorwireError) || error.reason !== "MODEL_EXECUTION_FAILED")
+        throw error;
+      failure ??= error.cause;
     }
   }
-  const words = failure instanceof TensorwireError ? failure.message : String(failure);
   throw modelExecutionFailed(
     name,
-    `it was made up (${words}); give inputs that it takes with --input NAME=@FILE, or the sizes of open dimensions with --shape NAME=1,3,224,224`,
+    `it was made up, and the runtime says: ${messageOf(failure).trim()}; give inputs that it takes with --input NAME=@FILE, or the sizes of open dimensions with --shape NAME=1,3,224,224`,
     failure,
   );
 }
@@ -87,16 +90,24 @@ function givenSamples({ inputs }: RuntimeModel, given: Feeds, batch: number): Sa
 function generatedSamples(
   name: string,
   { inputs }: RuntimeModel,
-  { shapes, seed, batch }: SampleOptions,
+  { given, shapes, seed, batch }: SampleOptions,
   integersBelow: number,
 ): Samples {
-  const make = (offset: number, rows: number): Feeds =>
-    generateFeeds(name, inputs, { seed: seed + offset, rows, shapes, integersBelow });
+  const open = inputs.filter((input) => !given[input.name]);
+  // What is given beside what is made up, such as a sampling rate, must not have rows of its own.
+  const rowless = inputs.every((input) => !given[input.name] || input.shape[0] !== -1);
+  const make = (offset: number, rows: number): Feeds => ({
+    ...generateFeeds(name, open, { seed: seed + offset, rows, shapes, integersBelow }),
+    ...given,
+  });
   const single = Array.from({ length: singleSamples }, (_, index) => make(index, 1));
-  if (!takesRows(inputs))
+  if (!takesRows(open) || !rowless)
     return { compared: single, timed: [{ rows: undefined, feeds: single[0]! }] };
   const many = make(singleSamples, batch);
-  return { compared: [...single, many], timed: timedRows(batch, (rows) => repeatRows(many, rows)) };
+  return {
+    compared: [...single, many],
+    timed: timedRows(batch, (rows) => (rows === 1 ? single[0]! : many)),
+  };
 }
 
 function timedRows(batch: number, take: (rows: number) => Feeds): Samples["timed"] {

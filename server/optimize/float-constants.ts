@@ -50,7 +50,7 @@ export function dropConstants(graph: GraphProto, names: ReadonlySet<string>): vo
 }
 
 /** Contents of a FLOAT tensor; `undefined` if it is none, or has another size than its shape says. */
-function floatTensor(name: string, tensor: TensorProto): FloatConstant | undefined {
+export function floatTensor(name: string, tensor: TensorProto): FloatConstant | undefined {
   if (tensor.dataType !== TensorProto_DataType.FLOAT) return undefined;
   const shape = tensor.dims.map(Number);
   const values = contents(tensor);

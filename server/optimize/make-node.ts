@@ -11,15 +11,19 @@ import {
 } from "../../gen/onnx/onnx_pb.ts";
 import { bytesOf } from "../tensor/typed-array.ts";
 
-/** Makes a node of the standard operators with one output. */
+/**
+ * Makes a node of the standard operators with one output.
+ *
+ * @param name - of no other node; it is the output's unless that was there before
+ */
 export function makeNode(
   opType: string,
   input: readonly string[],
   output: string,
-  attribute: readonly AttributeProto[] = [],
+  { name = output, attribute = [] }: NodeDetails = {},
 ): NodeProto {
   return create(NodeProtoSchema, {
-    name: output,
+    name,
     opType,
     input: [...input],
     output: [output],
@@ -27,9 +31,20 @@ export function makeNode(
   });
 }
 
+/** What few nodes need. */
+export interface NodeDetails {
+  readonly name?: string;
+  readonly attribute?: readonly AttributeProto[];
+}
+
 /** Makes a Cast to an element type. */
-export function makeCast(input: string, output: string, elementType: number): NodeProto {
-  return makeNode("Cast", [input], output, [makeInteger("to", elementType)]);
+export function makeCast(
+  input: string,
+  output: string,
+  elementType: number,
+  name: string = output,
+): NodeProto {
+  return makeNode("Cast", [input], output, { name, attribute: [makeInteger("to", elementType)] });
 }
 
 /** Makes an attribute that is an integer. */
@@ -39,6 +54,11 @@ export function makeInteger(name: string, value: number): AttributeProto {
     type: AttributeProto_AttributeType.INT,
     i: BigInt(value),
   });
+}
+
+/** Makes an attribute that is a tensor. */
+export function makeTensorAttribute(name: string, t: TensorProto): AttributeProto {
+  return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.TENSOR, t });
 }
 
 /** Makes a constant of floats, of 8-bit codes, or of the patterns of 16-bit floats. */

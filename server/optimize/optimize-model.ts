@@ -8,12 +8,14 @@ import {
   type Samples,
   type Speed,
 } from "./assess.ts";
+import { halveGraph } from "./half-graph.ts";
 import { measureAlternately } from "./measure-speed.ts";
 import { readOnnxFile } from "./onnx-file.ts";
 import { type GraphLevel, optimizeGraph } from "./optimize-graph.ts";
 import type { OutputDifference } from "./output-difference.ts";
 import { type LeftNode, type QuantizedModel, quantizeGraph } from "./quantize-graph.ts";
 import { type Feeds, openInRuntime, type RuntimeModel, type RuntimePort } from "./runtime.ts";
+import { surveyValues } from "./value-survey.ts";
 
 /** What is done to a model. */
 export interface Optimization {
@@ -21,12 +23,15 @@ export interface Optimization {
   readonly quantize: "int8" | "none";
   /** Whether convolutions are quantized: `auto` measures both and takes the faster. */
   readonly convolutions: "auto" | "always" | "never";
+  readonly precision: "fp32" | "fp16";
+  /** Operators and nodes that stay in 32 bits besides those that must. */
+  readonly keepFp32: ReadonlySet<string>;
 }
 
 /** How it is checked. */
 export interface Assessment extends Omit<SampleOptions, "given"> {
-  /** Makes inputs for what the model declares; `undefined` to have them made up. */
-  readonly given: (inputs: readonly RuntimePort[]) => Feeds | undefined;
+  /** Gives inputs for what the model declares; the others are made up. */
+  readonly given: (inputs: readonly RuntimePort[]) => Feeds;
   /** Threads for one operator. */
   readonly threads: number;
   /** Time for measuring speed; 0 measures none. */
@@ -47,6 +52,9 @@ export interface OptimizedModel {
   readonly speeds: readonly Speed[];
 }
 
+/** Time to find the faster of two candidates, if no more is given to measure speed. */
+const minRaceMs = 200;
+
 /** A model on its way. */
 interface Draft {
   bytes: Uint8Array;
@@ -56,7 +64,7 @@ interface Draft {
 
 /**
  * Optimizes a model, runs it beside the original, and tells how they differ. Order: the graph with
- * standard operators, weights, then the graph with the runtime's own operators.
+ * standard operators, 8-bit weights, 16-bit floats, then the graph with the runtime's own operators.
  *
  * @param name - of the model, for messages
  * @throws TensorwireError `MODEL_LOAD_FAILED`, `MODEL_UNSUPPORTED`, `MODEL_EXECUTION_FAILED`,
@@ -79,6 +87,7 @@ export async function optimizeModel(
     if (graph !== "none") await rewriteGraph(name, draft, "basic");
     if (optimization.quantize === "int8")
       await quantize(name, draft, optimization, assessment, samples);
+    if (optimization.precision === "fp16") await halve(name, draft, optimization.keepFp32, samples);
     if (graph === "extended" || graph === "all") await rewriteGraph(name, draft, graph);
     return await assess(name, bytes, draft, original, samples, assessment);
   } finally {
@@ -115,13 +124,12 @@ async function quantize(
   samples: Samples,
 ): Promise<void> {
   let chosen = quantizeGraph(name, draft.bytes, convolutions === "never" ? "left" : "quantized");
+  let race = "";
   if (convolutions === "auto" && chosen.quantized.has("Conv")) {
     const without = quantizeGraph(name, draft.bytes, "left");
     const [withMs, withoutMs] = await raceModels(name, chosen, without, assessment, samples);
     const kept = withMs <= withoutMs;
-    draft.changes.push(
-      `convolutions ${kept ? "quantized" : "left"}: a run takes ${withMs.toPrecision(3)} ms with 8-bit convolutions, ${withoutMs.toPrecision(3)} ms without`,
-    );
+    race = `convolutions ${kept ? "quantized" : "left"}: a run takes ${withMs.toPrecision(3)} ms with 8-bit convolutions, ${withoutMs.toPrecision(3)} ms without (--quantize-conv always takes them for their size)`;
     if (!kept) chosen = without;
   }
   if (chosen.quantized.size === 0) {
@@ -129,13 +137,35 @@ async function quantize(
       name,
       chosen.left.length === 0
         ? "it has no MatMul, Gemm or Conv, which are what can be quantized"
-        : `nothing of it can be quantized: ${leftText(chosen.left)}`,
+        : `nothing of it is quantized: ${race === "" ? "" : `${race}; `}${leftText(chosen.left)}`,
     );
   }
+  if (race !== "") draft.changes.push(race);
   const counts = [...chosen.quantized].map(([operator, count]) => `${count} ${operator}`);
   draft.changes.push(`weights of ${counts.join(", ")} quantized to 8 bits`);
   draft.bytes = chosen.bytes;
   draft.left.push(...chosen.left);
+}
+
+async function halve(
+  name: string,
+  draft: Draft,
+  keep: ReadonlySet<string>,
+  { compared }: Samples,
+): Promise<void> {
+  const survey = await surveyValues(name, draft.bytes, compared);
+  const { bytes, converted, left } = halveGraph(name, draft.bytes, survey, keep);
+  if (converted === 0) {
+    throw optimizationWithoutEffect(
+      name,
+      left.length === 0
+        ? "it computes with no 32-bit floats"
+        : `all that computes with floats stays in 32 bits: ${leftText(left)}`,
+    );
+  }
+  draft.bytes = bytes;
+  draft.changes.push(`${converted} nodes compute in 16-bit floats`);
+  draft.left.push(...left);
 }
 
 /** Measures two candidates at the largest size of the samples. */
@@ -153,7 +183,7 @@ async function raceModels(
       models.push(await openInRuntime(name, bytes, { threads }));
     const times = await measureAlternately(
       models.map((model) => () => model.run(feeds)),
-      measureMs,
+      Math.max(measureMs, minRaceMs),
     );
     return [times[0]!, times[1]!];
   } finally {

@@ -204,7 +204,7 @@ class GraphQuantizer {
     if (rank !== undefined && shape.length !== rank)
       return `its weights have ${shape.length} dimensions`;
     if (values.length < minQuantizedWeights)
-      return `it has ${values.length} weights, fewer than ${minQuantizedWeights}`;
+      return `it has fewer than ${minQuantizedWeights} weights`;
     return allFinite(values) ? constant : "its weights are not all finite";
   }
 
@@ -215,24 +215,28 @@ class GraphQuantizer {
     const weights = this.#store(plan);
     const sums = name("sums");
     // Strides, pads and the like; a MatMulInteger has none.
-    const attributes = plan.operator === "ConvInteger" ? node.attribute : [];
-    const integer = makeNode(
-      plan.operator,
-      [codes, weights.codes, inputZero, this.#zero()],
-      sums,
-      attributes,
-    );
+    const attribute = plan.operator === "ConvInteger" ? node.attribute : [];
+    const integer = makeNode(plan.operator, [codes, weights.codes, inputZero, this.#zero()], sums, {
+      attribute,
+    });
     const floats = name("floats");
     const scale = name("scale");
-    const product = plan.addend === undefined ? output : name("product");
+    // The value had its name before, so the node that gives it now needs one of its own.
+    const last = { name: name("result") };
     this.#nodes.push(
       integer,
       makeCast(sums, floats, TensorProto_DataType.FLOAT),
       makeNode("Mul", [inputScale, weights.scales], scale),
-      makeNode("Mul", [floats, scale], product),
     );
-    if (plan.addend !== undefined)
-      this.#nodes.push(makeNode("Add", [product, this.#addend(plan.addend)], output));
+    if (plan.addend === undefined) {
+      this.#nodes.push(makeNode("Mul", [floats, scale], output, last));
+      return;
+    }
+    const product = name("product");
+    this.#nodes.push(
+      makeNode("Mul", [floats, scale], product),
+      makeNode("Add", [product, this.#addend(plan.addend)], output, last),
+    );
   }
 
   /** Quantizes the input of a node once for all that read it. */

@@ -1,66 +1,31 @@
 import { fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import test from "ava";
 import {
-  type AttributeProtoSchema,
-  type GraphProto,
   type GraphProtoSchema,
   ModelProtoSchema,
   type NodeProtoSchema,
   TensorProto_DataType,
-  type TensorProtoSchema,
 } from "../../gen/onnx/onnx_pb.ts";
 import { minQuantizedWeights, quantizeGraph } from "../../server/optimize/quantize-graph.ts";
 import { onnxModel, tensorInfo } from "../support/onnx-model.ts";
-import { runModel } from "./run-model.ts";
+import {
+  difference,
+  float,
+  graphOf,
+  integer,
+  operators,
+  runModel,
+  wave,
+  weights,
+} from "./graphs.ts";
 
 type Graph = MessageInitShape<typeof GraphProtoSchema>;
 type Node = MessageInitShape<typeof NodeProtoSchema>;
-type Attribute = MessageInitShape<typeof AttributeProtoSchema>;
 
 const { FLOAT, INT64, BOOL } = TensorProto_DataType;
 
-/** Values of a smooth function: no two rows or columns are alike, and all are below 1. */
-function wave(count: number, pace = 1): Float32Array {
-  return Float32Array.from({ length: count }, (_, index) => Math.sin(index * 0.37 * pace + pace));
-}
-
-function weights(
-  name: string,
-  dims: readonly number[],
-  values = wave(dims.reduce((product, size) => product * size, 1)),
-): MessageInitShape<typeof TensorProtoSchema> {
-  return {
-    name,
-    dims: dims.map(BigInt),
-    dataType: FLOAT,
-    rawData: new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
-  };
-}
-
-function integer(name: string, value: number): Attribute {
-  return { name, type: 2, i: BigInt(value) };
-}
-
-function float(name: string, value: number): Attribute {
-  return { name, type: 1, f: value };
-}
-
-function graphOf(bytes: Uint8Array): GraphProto {
-  return fromBinary(ModelProtoSchema, bytes).graph!;
-}
-
-function operators(bytes: Uint8Array): string[] {
-  return graphOf(bytes).node.map(({ opType }) => opType);
-}
-
 /** What 8 bits of weights and inputs may cost in sums of some dozen products. */
 const tolerance = 0.03;
-
-/** Largest difference, as a part of the largest magnitude. */
-function difference(left: readonly number[], right: readonly number[]): number {
-  const magnitude = Math.max(...left.map(Math.abs));
-  return Math.max(...left.map((value, index) => Math.abs(value - right[index]!))) / magnitude;
-}
 
 const x = (shape: readonly number[]): { x: [Float32Array, readonly number[]] } => ({
   x: [
@@ -249,7 +214,7 @@ for (const [title, node, rest, why, rank] of [
     "few weights",
     { opType: "MatMul", input: ["x", "w"], output: ["y"] },
     { initializer: [weights("w", [3, 4])] },
-    `it has 12 weights, fewer than ${minQuantizedWeights}`,
+    `it has fewer than ${minQuantizedWeights} weights`,
     2,
   ],
   [
@@ -331,7 +296,7 @@ test("weights that files of IR version 3 list as inputs are taken", async (t) =>
 test("names that a graph has already are not given again", async (t) => {
   const model = onnxModel({
     node: [
-      { opType: "Abs", input: ["x"], output: ["x__codes"] },
+      { opType: "Abs", name: "y", input: ["x"], output: ["x__codes"] },
       { opType: "MatMul", input: ["x__codes", "w"], output: ["y__sums"] },
       { opType: "MatMul", input: ["x", "w"], output: ["y"] },
       { opType: "Cast", input: ["y"], output: ["w__codes"], attribute: [integer("to", INT64)] },

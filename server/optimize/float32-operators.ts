@@ -1,0 +1,71 @@
+/**
+ * Standard operators that stay in 32 bits: ONNX gives them no 16-bit form in some version, a type that an
+ * attribute decides, or inputs that are counts and positions, which 16 bits hold exactly to 2048 only.
+ */
+export const float32Operators: ReadonlySet<string> = new Set([
+  "Bernoulli",
+  "BlackmanWindow",
+  "Celu",
+  "CumSum",
+  "DFT",
+  "DequantizeLinear",
+  "DynamicQuantizeLinear",
+  "EyeLike",
+  "HammingWindow",
+  "HannWindow",
+  "If",
+  "ImageDecoder",
+  "Loop",
+  "MatMulInteger",
+  "ConvInteger",
+  "MaxUnpool",
+  "MelWeightMatrix",
+  "Multinomial",
+  "NonMaxSuppression",
+  "QLinearConv",
+  "QLinearMatMul",
+  "QuantizeLinear",
+  "RandomNormal",
+  "RandomNormalLike",
+  "RandomUniform",
+  "RandomUniformLike",
+  "Range",
+  "Resize",
+  "RoiAlign",
+  "STFT",
+  "Scan",
+  "SequenceMap",
+  "StringNormalizer",
+  "TfIdfVectorizer",
+  "Upsample",
+]);
+
+/** Operators that tell about a tensor without computing with its values: they take any precision. */
+export const precisionFree: ReadonlySet<string> = new Set(["Shape", "Size"]);
+
+/** Operators through which sizes and positions are computed before they become integers. */
+export const positionArithmetic: ReadonlySet<string> = new Set([
+  "Abs",
+  "Add",
+  "Cast",
+  "Ceil",
+  "Clip",
+  "Concat",
+  "Div",
+  "Floor",
+  "Gather",
+  "Identity",
+  "Max",
+  "Min",
+  "Mod",
+  "Mul",
+  "Neg",
+  "Pow",
+  "Reshape",
+  "Round",
+  "Slice",
+  "Sqrt",
+  "Squeeze",
+  "Sub",
+  "Unsqueeze",
+]);
