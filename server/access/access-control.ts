@@ -54,6 +54,7 @@ export class AccessControl {
   readonly #byAuthorization = new BoundedCache<VerifiedToken>(cacheLimit);
   /** By the value of `x-api-key`. */
   readonly #byApiKey = new BoundedCache<Principal>(cacheLimit);
+  readonly #verifying = new Map<string, Promise<VerifiedToken>>();
   /** Rises when what was accepted may be so no more. */
   #epoch = 0;
 
@@ -195,7 +196,13 @@ export class AccessControl {
 
   async #verify(tokens: TokenVerifier, authorization: string, token: string): Promise<Principal> {
     const epoch = this.#epoch;
-    const verified = await tokens.verify(token);
+    // Calls that come together with one token are one check.
+    let verifying = this.#verifying.get(token);
+    if (!verifying) {
+      verifying = tokens.verify(token).finally(() => this.#verifying.delete(token));
+      this.#verifying.set(token, verifying);
+    }
+    const verified = await verifying;
     if (epoch === this.#epoch) this.#remember(authorization, verified);
     return verified.principal;
   }

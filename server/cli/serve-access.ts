@@ -1,10 +1,11 @@
 import type { Registry } from "prom-client";
 import { AccessControl } from "../access/access-control.ts";
-import { parseAccessFile } from "../access/access-file.ts";
+import { type AccessTable, parseAccessFile } from "../access/access-file.ts";
 import { WatchedFile } from "../access/watched-file.ts";
 import { messageOf } from "../errors/from-unknown.ts";
 import { TensorwireError } from "../errors/tensorwire-error.ts";
 import type { Log } from "../observability/log.ts";
+import type { TokenIssuer } from "./serve-tokens.ts";
 import type { ServeValues } from "./serve-values.ts";
 
 /** Access control of a server, and the files that it follows. */
@@ -15,8 +16,8 @@ export interface ServeAccess {
 }
 
 /** Whether callers are asked who they are. */
-export function asksForCredentials(values: Pick<ServeValues, "api-keys">): boolean {
-  return values["api-keys"] !== undefined;
+export function asksForCredentials(values: Pick<ServeValues, "api-keys" | "jwt-issuer">): boolean {
+  return values["api-keys"] !== undefined || values["jwt-issuer"] !== undefined;
 }
 
 /**
@@ -30,7 +31,8 @@ export async function openServeAccess(
   log: Log,
 ): Promise<ServeAccess | undefined> {
   if (!asksForCredentials(values)) return undefined;
-  const control = new AccessControl({ registry, now: Date.now });
+  const issuer = await openIssuer(values, log, () => control.forget());
+  const control = new AccessControl({ tokens: issuer?.tokens, registry, now: Date.now });
   const files: WatchedFile[] = [];
   const follow = async (
     setting: string,
@@ -52,7 +54,18 @@ export async function openServeAccess(
   };
   const keys = values["api-keys"];
   if (keys !== undefined) {
-    await follow("api-keys", keys, (text) => control.setTable(parseAccessFile(text, keys)));
+    await follow("api-keys", keys, (text) => {
+      const table = parseAccessFile(text, keys);
+      warnOfCertificates(values, table, log);
+      control.setTable(table);
+    });
+  }
+  if (issuer?.file) {
+    const { keys, path } = issuer.file;
+    await follow("jwt-jwks", path, (text) => {
+      keys.take(text);
+      control.forget();
+    });
   }
   return {
     control,
@@ -60,6 +73,29 @@ export async function openServeAccess(
       for (const file of files) file.close();
     },
   };
+}
+
+/** What is needed for tokens takes 50 ms to load, which a server without them need not wait for. */
+async function openIssuer(
+  values: ServeValues,
+  log: Log,
+  onChange: () => void,
+): Promise<TokenIssuer | undefined> {
+  if (values["jwt-issuer"] === undefined) return undefined;
+  const { tokenIssuer } = await import("./serve-tokens.ts");
+  return tokenIssuer(values, log, onChange);
+}
+
+function warnOfCertificates(
+  values: Pick<ServeValues, "tls-client-ca" | "api-keys">,
+  { certificates }: AccessTable,
+  log: Log,
+): void {
+  if (certificates.size === 0 || values["tls-client-ca"] !== undefined) return;
+  log.warn(
+    { file: values["api-keys"], entries: certificates.size },
+    "entries for certificates are of no use without --tls-client-ca: callers are not asked for one",
+  );
 }
 
 function settingInvalid(setting: string, cause: unknown): TensorwireError {

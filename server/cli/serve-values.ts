@@ -22,6 +22,18 @@ export function checkServeValues(values: ServeValues, repositories: readonly str
     problems.push("--tls-cert and --tls-key belong together; one of them is missing");
   if (values["tls-client-ca"] !== undefined && values["tls-cert"] === undefined)
     problems.push("--tls-client-ca needs --tls-cert and --tls-key");
+  const {
+    "jwt-issuer": issuer,
+    "jwt-audience": { length: audiences },
+    "jwt-jwks": jwks,
+  } = values;
+  if (
+    (issuer === undefined) !== (jwks === undefined) ||
+    (issuer === undefined) !== (audiences === 0)
+  )
+    problems.push("--jwt-issuer, --jwt-audience and --jwt-jwks belong together; one is missing");
+  if (jwks !== undefined && /^https?:/i.test(jwks) && !URL.canParse(jwks))
+    problems.push(`--jwt-jwks: got ${jwks}, expected a file or a URL such as https://issuer/jwks`);
   if (values["load-model"].length > 0 && values["model-control-mode"] !== "explicit")
     problems.push("--load-model means something in --model-control-mode explicit only");
   if (values["max-connection-memory"] < values["max-message-size"]) {

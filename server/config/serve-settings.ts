@@ -153,6 +153,38 @@ export const serveSettings = {
     default: "5s",
     help: "Time between two looks at whether a file of keys has changed",
   },
+  "jwt-issuer": {
+    kind: "text",
+    group: "Access",
+    placeholder: "URL",
+    help: "Issuer whose JWTs are taken: what their claim iss must be; needs --jwt-audience and --jwt-jwks",
+  },
+  "jwt-audience": {
+    kind: "list",
+    group: "Access",
+    placeholder: "NAME",
+    help: "Audience that a token must be for: one of those in its claim aud",
+  },
+  "jwt-jwks": {
+    kind: "text",
+    group: "Access",
+    placeholder: "FILE|URL",
+    help: "Public keys of the issuer (JWKS): a file, which is read again when it changes, or an http or https URL",
+  },
+  "jwt-permissions-claim": {
+    kind: "text",
+    group: "Access",
+    placeholder: "CLAIM",
+    default: "scope",
+    help: "Claim with tensorwire:infer, tensorwire:read and tensorwire:control: a text parted by blanks, or a list",
+  },
+  "jwt-models-claim": {
+    kind: "text",
+    group: "Access",
+    placeholder: "CLAIM",
+    default: "tensorwire_models",
+    help: "Claim with patterns of the models that this holds for; a token without it may use all",
+  },
   "protect-metrics": {
     kind: "boolean",
     group: "Access",

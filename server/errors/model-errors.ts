@@ -121,6 +121,11 @@ export function modelExecutionFailed(model: string, why: string, cause?: unknown
   );
 }
 
+/** A model in TypeScript does not take the input, with its own words. */
+export function modelInputRefused(model: string, why: string): TensorwireError {
+  return new TensorwireError("MODEL_INPUT_REFUSED", `model "${model}": ${why}`, { model });
+}
+
 /** The worker thread of a model ended under a call. */
 export function workerLost(model: string): TensorwireError {
   return new TensorwireError(

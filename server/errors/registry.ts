@@ -41,18 +41,19 @@ export const registry = {
   MODEL_CONFIG_INVALID: { code: Code.InvalidArgument, http: 400 },
   MODEL_UNSUPPORTED: { code: Code.Unimplemented, http: 501 },
   DECOUPLED_NEEDS_STREAM: { code: Code.Unimplemented, http: 501 },
+  MODEL_INPUT_REFUSED: { code: Code.InvalidArgument, http: 400 },
   MODEL_EXECUTION_FAILED: { code: Code.Internal, http: 500 },
   REPOSITORY_UNSUPPORTED: { code: Code.Unimplemented, http: 501 },
   REPOSITORY_UNREADABLE: { code: Code.FailedPrecondition, http: 500 },
   CONTROL_MODE_FORBIDS: { code: Code.Unavailable, http: 503 },
   CONTROL_NOT_LOCAL: { code: Code.PermissionDenied, http: 403 },
-  // The server
   // Who calls
   CREDENTIALS_MISSING: { code: Code.Unauthenticated, http: 401 },
   CREDENTIALS_INVALID: { code: Code.Unauthenticated, http: 401 },
   CREDENTIALS_UNVERIFIABLE: { code: Code.Unavailable, http: 503 },
   PERMISSION_MISSING: { code: Code.PermissionDenied, http: 403 },
   MODEL_FORBIDDEN: { code: Code.PermissionDenied, http: 403 },
+  // The server
   QUEUE_FULL: { code: Code.Unavailable, http: 503 },
   QUEUE_TIMEOUT: { code: Code.Unavailable, http: 503 },
   CONNECTION_MEMORY_FULL: { code: Code.ResourceExhausted, http: 429 },
@@ -81,3 +82,8 @@ export const registry = {
 
 /** A reason of the registry, in UPPER_SNAKE_CASE; travels as google.rpc.ErrorInfo.reason. */
 export type Reason = keyof typeof registry;
+
+/** Whether a text is a {@link Reason}. */
+export function isReason(text: string | undefined): text is Reason {
+  return text !== undefined && Object.hasOwn(registry, text);
+}

@@ -9,6 +9,7 @@ import type { Permission } from "../access/permissions.ts";
 import { credentialHeaders, type PresentedCredentials } from "../access/presented-credentials.ts";
 import type { Principal } from "../access/principal.ts";
 import { fromUnknown } from "../errors/from-unknown.ts";
+import { callAborted } from "../errors/model-errors.ts";
 import type { Log } from "../observability/log.ts";
 import type { FastUnaryMethods } from "../wire/grpc/fast-unary.ts";
 import type { HeaderField } from "../wire/http2/hpack/header-field.ts";
@@ -17,6 +18,7 @@ import { type CallNeed, type Need, needOfRequest, needsOfInference } from "./cal
 import { pathOf } from "./connect-host.ts";
 import { auditControl } from "./control-audit.ts";
 import { refusedRpc } from "./refused-rpc.ts";
+import { boundTimeout } from "./request-timeout.ts";
 import { errorResponse } from "./rest/rest-error.ts";
 
 /** Key under which the gate puts who calls into the `contextValues` of a request. */
@@ -60,11 +62,12 @@ export function createAccessGate({ access, metrics, log }: AccessGateOptions): A
       let principal: Principal;
       try {
         const { header } = request;
-        principal = await access.admit(permissionOf(called.need), {
+        const found = access.admit(permissionOf(called.need), {
           authorization: header.get(credentialHeaders.authorization) ?? undefined,
           apiKey: header.get(credentialHeaders.apiKey) ?? undefined,
           certificateNames: peer.certificateNames ?? [],
         });
+        principal = found instanceof Promise ? await whileAwaited(found, request) : found;
       } catch (thrown) {
         refused(called, peer, thrown);
         return refuse(request, thrown);
@@ -115,6 +118,30 @@ function presentedBy(fields: readonly HeaderField[], peer: Peer): PresentedCrede
       apiKey = apiKey === undefined ? value : `${apiKey}, ${value}`;
   }
   return { authorization, apiKey, certificateNames: peer.certificateNames ?? noNames };
+}
+
+/**
+ * Waits for a token to be checked, while there is somebody who waits for the call: Connect minds its deadline
+ * and its cancel from when it has the message, and the issuer of a token may take long.
+ */
+async function whileAwaited(
+  found: Promise<Principal>,
+  { header, signal }: Pick<UniversalServerRequest, "header" | "signal">,
+): Promise<Principal> {
+  const ended = Promise.withResolvers<never>();
+  const end = (by: "deadline" | "cancelled") => (): void =>
+    ended.reject(callAborted(by, "before the token was checked"));
+  const timeoutMs = boundTimeout(header, Number.POSITIVE_INFINITY);
+  const timer = timeoutMs === undefined ? undefined : setTimeout(end("deadline"), timeoutMs);
+  const onAbort = end("cancelled");
+  if (signal.aborted) onAbort();
+  else signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([found, ended.promise]);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", onAbort);
+  }
 }
 
 function refuse(request: UniversalServerRequest, thrown: unknown): UniversalServerResponse {

@@ -1,15 +1,16 @@
 import {
-  Code,
   ConnectError,
   type Interceptor,
   type StreamResponse,
   type UnaryResponse,
 } from "@connectrpc/connect";
-import { ErrorInfoSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { fromUnknown } from "../errors/from-unknown.ts";
-import { errorDomain, TensorwireError } from "../errors/tensorwire-error.ts";
+import { TensorwireError } from "../errors/tensorwire-error.ts";
+import { toConnectError } from "../errors/to-connect-error.ts";
 import { PeerGoneError } from "../wire/request-signal.ts";
 import { abortedCall, messagesUntilAborted, untilAborted } from "./until-aborted.ts";
+
+export { toConnectError };
 
 /** Told of failures that are ours: whatever was thrown that is no answer to the caller. */
 export type InternalErrorListener = (error: TensorwireError, method: string) => void;
@@ -75,25 +76,3 @@ function convert(
 
 /** How an error is told to callers. */
 export type DescribeError = (error: TensorwireError) => ConnectError;
-
-/** The error as Connect, gRPC and gRPC-Web send it. */
-export function toConnectError(error: TensorwireError): ConnectError {
-  const { reason, metadata } = error;
-  // Variables come from callers, and what is no Unicode text cannot be sent.
-  const texts = Object.entries(metadata).map(([key, value]) => [key, value.toWellFormed()]);
-  const converted = new ConnectError(error.message.toWellFormed(), error.code, undefined, [
-    {
-      desc: ErrorInfoSchema,
-      value: { reason, domain: errorDomain, metadata: Object.fromEntries(texts) },
-    },
-  ]);
-  const { retryAfterMs } = metadata;
-  if (retryAfterMs !== undefined && converted.code === Code.Unavailable) {
-    const ms = Number(retryAfterMs);
-    converted.details.push({
-      desc: RetryInfoSchema,
-      value: { retryDelay: { seconds: BigInt(Math.floor(ms / 1000)), nanos: (ms % 1000) * 1e6 } },
-    });
-  }
-  return converted;
-}

@@ -12,6 +12,7 @@ import {
 } from "node:net";
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import { bindServer, bindUnixServer } from "./bind-server.ts";
+import { certificateNamesOf } from "./certificate-names.ts";
 import { type FastRoute, fastRouteOf } from "./grpc/fast-route.ts";
 import { FastUnaryCall } from "./grpc/fast-unary-call.ts";
 import { answerHttp1 } from "./http1-adapter.ts";
@@ -19,6 +20,7 @@ import { Http2Connection } from "./http2/http2-connection.ts";
 import type { Http2Stream } from "./http2/http2-stream.ts";
 import type { RequestHead } from "./http2/message-head.ts";
 import { UniversalExchange } from "./http2/universal-exchange.ts";
+import type { Peer } from "./peer.ts";
 import { peerOfSocket } from "./peer-of-socket.ts";
 import { RequestUrls } from "./request-url.ts";
 import { sniffSocket } from "./socket-sniffer.ts";
@@ -66,6 +68,8 @@ class WireHost implements WireServer {
   /** Connections without a request: those that are silent yet, and idle ones of HTTP/1.1. */
   readonly #quiet = new Set<Socket>();
   readonly #urls = new RequestUrls();
+  /** Peers that had to show a certificate: its names are read once for a connection. */
+  readonly #certified = new WeakMap<Socket, Peer>();
   #openStreams = 0;
   readonly #refusals = noRefusals();
   #draining = false;
@@ -135,6 +139,10 @@ class WireHost implements WireServer {
       if (this.#draining) {
         socket.destroy();
         return;
+      }
+      if (tls.clientCa) {
+        const certificateNames = certificateNamesOf(socket);
+        this.#certified.set(socket, { ...peerOfSocket(socket), certificateNames });
       }
       this.#beQuiet(socket);
       this.#serve(socket, socket.alpnProtocol === "h2" ? "http2" : "http1");
@@ -214,6 +222,10 @@ class WireHost implements WireServer {
     }
   }
 
+  #peerOf(socket: Socket): Peer {
+    return this.#certified.get(socket) ?? peerOfSocket(socket);
+  }
+
   #createHttp1(): Http1Server {
     const { handler, onError } = this.#options;
     const limits = this.#limits;
@@ -249,7 +261,7 @@ class WireHost implements WireServer {
       });
       const scheme = "encrypted" in socket ? "https" : "http";
       const url = this.#urls.of(scheme, request.headers.host, request.url ?? "/");
-      void answerHttp1(request, response, peerOfSocket(socket), url, handler, (error) =>
+      void answerHttp1(request, response, this.#peerOf(socket), url, handler, (error) =>
         onError(error, "http1"),
       );
     });
@@ -265,7 +277,7 @@ class WireHost implements WireServer {
 
   #serveHttp2(socket: Socket): void {
     const { handler, fast, onError } = this.#options;
-    const peer = peerOfSocket(socket);
+    const peer = this.#peerOf(socket);
     const scheme = "encrypted" in socket ? "https" : "http";
     const connection = new Http2Connection(socket, true, this.#limits, {
       onRequest: (stream: Http2Stream, head: RequestHead, endStream: boolean) => {

@@ -3,6 +3,7 @@ import {
   type ChannelCredentials,
   type ChannelOptions,
   type Client,
+  type ClientDuplexStream,
   credentials,
   type Deadline,
   loadPackageDefinition,
@@ -39,7 +40,7 @@ export interface GrpcJsClient {
   /** Starts a call and gives it, for tests that cancel. */
   begin(method: string, request: Message): { readonly answer: Promise<Message>; cancel(): void };
   /** A stream of both sides. */
-  stream(method: string): { write(request: Message): void; end(): void } & AsyncIterable<Message>;
+  stream(method: string): ClientDuplexStream<Message, Message>;
   /** A stream of answers to one request. */
   serverStream(method: string, request: Message): AsyncIterable<Message>;
   close(): void;

@@ -41,90 +41,100 @@ export type RestHandler = (
 ) => Promise<UniversalServerResponse | undefined>;
 
 /** Answers by route and method. `M` is a model's name, `V` a version, `R` a region. */
-const routes: ReadonlyMap<string, { readonly GET?: Answer; readonly POST?: Answer }> = new Map(
-  Object.entries({
-    "/health/live": { GET: live },
-    "/health/ready": {
-      GET: ready,
-    },
-    "/health/startup": {
-      GET: started,
-    },
-    "/metrics": { GET: metrics },
-    "/v1/models": { GET: listModels },
-    "/v1/models/M": { GET: modelReady },
-    "/v1/models/M:predict": { POST: predictV1 },
-    "/v1/models/M:explain": { POST: explainV1 },
-    "/v2": { GET: serverMetadata },
-    "/v2/health/live": { GET: live },
-    "/v2/health/ready": {
-      GET: ready,
-    },
-    "/v2/models": { GET: listModels },
-    "/v2/models/stats": { GET: statistics },
-    "/v2/models/M": { GET: modelMetadata },
-    "/v2/models/M/ready": { GET: modelReady },
-    "/v2/models/M/config": { GET: modelConfig },
-    "/v2/models/M/stats": { GET: statistics },
-    "/v2/models/M/infer": { POST: infer },
-    "/v2/models/M/versions/V": { GET: modelMetadata },
-    "/v2/models/M/versions/V/ready": { GET: modelReady },
-    "/v2/models/M/versions/V/config": { GET: modelConfig },
-    "/v2/models/M/versions/V/stats": { GET: statistics },
-    "/v2/models/M/versions/V/infer": { POST: infer },
-    "/v2/repository/index": { POST: repositoryIndex },
-    "/v2/repository/models/M/load": { POST: load },
-    "/v2/repository/models/M/unload": { POST: unload },
-    "/v2/systemsharedmemory/status": {
-      GET: answerByBackend("systemSharedMemoryStatus", SystemSharedMemoryStatusRequestSchema),
-    },
-    "/v2/systemsharedmemory/unregister": {
-      POST: answerByBackend(
-        "systemSharedMemoryUnregister",
-        SystemSharedMemoryUnregisterRequestSchema,
-      ),
-    },
-    "/v2/systemsharedmemory/region/R/status": {
-      GET: answerByBackend("systemSharedMemoryStatus", SystemSharedMemoryStatusRequestSchema),
-    },
-    "/v2/systemsharedmemory/region/R/register": {
-      POST: answerByBackend("systemSharedMemoryRegister", SystemSharedMemoryRegisterRequestSchema),
-    },
-    "/v2/systemsharedmemory/region/R/unregister": {
-      POST: answerByBackend(
-        "systemSharedMemoryUnregister",
-        SystemSharedMemoryUnregisterRequestSchema,
-      ),
-    },
-    "/v2/cudasharedmemory/status": {
-      GET: answerByBackend("cudaSharedMemoryStatus", CudaSharedMemoryStatusRequestSchema),
-    },
-    "/v2/cudasharedmemory/unregister": {
-      POST: answerByBackend("cudaSharedMemoryUnregister", CudaSharedMemoryUnregisterRequestSchema),
-    },
-    "/v2/cudasharedmemory/region/R/status": {
-      GET: answerByBackend("cudaSharedMemoryStatus", CudaSharedMemoryStatusRequestSchema),
-    },
-    "/v2/cudasharedmemory/region/R/register": {
-      POST: answerByBackend("cudaSharedMemoryRegister", CudaSharedMemoryRegisterRequestSchema),
-    },
-    "/v2/cudasharedmemory/region/R/unregister": {
-      POST: answerByBackend("cudaSharedMemoryUnregister", CudaSharedMemoryUnregisterRequestSchema),
-    },
-    "/v2/trace/setting": {
-      GET: answerByBackend("traceSetting", TraceSettingRequestSchema),
-      POST: answerByBackend("traceSetting", TraceSettingRequestSchema),
-    },
-    "/v2/models/M/trace/setting": {
-      GET: answerByBackend("traceSetting", TraceSettingRequestSchema),
-      POST: answerByBackend("traceSetting", TraceSettingRequestSchema),
-    },
-    "/v2/logging": {
-      GET: answerByBackend("logSettings", LogSettingsRequestSchema),
-      POST: answerByBackend("logSettings", LogSettingsRequestSchema),
-    },
-  }),
-);
+export const restRoutes: ReadonlyMap<string, { readonly GET?: Answer; readonly POST?: Answer }> =
+  new Map(
+    Object.entries({
+      "/health/live": { GET: live },
+      "/health/ready": {
+        GET: ready,
+      },
+      "/health/startup": {
+        GET: started,
+      },
+      "/metrics": { GET: metrics },
+      "/v1/models": { GET: listModels },
+      "/v1/models/M": { GET: modelReady },
+      "/v1/models/M:predict": { POST: predictV1 },
+      "/v1/models/M:explain": { POST: explainV1 },
+      "/v2": { GET: serverMetadata },
+      "/v2/health/live": { GET: live },
+      "/v2/health/ready": {
+        GET: ready,
+      },
+      "/v2/models": { GET: listModels },
+      "/v2/models/stats": { GET: statistics },
+      "/v2/models/M": { GET: modelMetadata },
+      "/v2/models/M/ready": { GET: modelReady },
+      "/v2/models/M/config": { GET: modelConfig },
+      "/v2/models/M/stats": { GET: statistics },
+      "/v2/models/M/infer": { POST: infer },
+      "/v2/models/M/versions/V": { GET: modelMetadata },
+      "/v2/models/M/versions/V/ready": { GET: modelReady },
+      "/v2/models/M/versions/V/config": { GET: modelConfig },
+      "/v2/models/M/versions/V/stats": { GET: statistics },
+      "/v2/models/M/versions/V/infer": { POST: infer },
+      "/v2/repository/index": { POST: repositoryIndex },
+      "/v2/repository/models/M/load": { POST: load },
+      "/v2/repository/models/M/unload": { POST: unload },
+      "/v2/systemsharedmemory/status": {
+        GET: answerByBackend("systemSharedMemoryStatus", SystemSharedMemoryStatusRequestSchema),
+      },
+      "/v2/systemsharedmemory/unregister": {
+        POST: answerByBackend(
+          "systemSharedMemoryUnregister",
+          SystemSharedMemoryUnregisterRequestSchema,
+        ),
+      },
+      "/v2/systemsharedmemory/region/R/status": {
+        GET: answerByBackend("systemSharedMemoryStatus", SystemSharedMemoryStatusRequestSchema),
+      },
+      "/v2/systemsharedmemory/region/R/register": {
+        POST: answerByBackend(
+          "systemSharedMemoryRegister",
+          SystemSharedMemoryRegisterRequestSchema,
+        ),
+      },
+      "/v2/systemsharedmemory/region/R/unregister": {
+        POST: answerByBackend(
+          "systemSharedMemoryUnregister",
+          SystemSharedMemoryUnregisterRequestSchema,
+        ),
+      },
+      "/v2/cudasharedmemory/status": {
+        GET: answerByBackend("cudaSharedMemoryStatus", CudaSharedMemoryStatusRequestSchema),
+      },
+      "/v2/cudasharedmemory/unregister": {
+        POST: answerByBackend(
+          "cudaSharedMemoryUnregister",
+          CudaSharedMemoryUnregisterRequestSchema,
+        ),
+      },
+      "/v2/cudasharedmemory/region/R/status": {
+        GET: answerByBackend("cudaSharedMemoryStatus", CudaSharedMemoryStatusRequestSchema),
+      },
+      "/v2/cudasharedmemory/region/R/register": {
+        POST: answerByBackend("cudaSharedMemoryRegister", CudaSharedMemoryRegisterRequestSchema),
+      },
+      "/v2/cudasharedmemory/region/R/unregister": {
+        POST: answerByBackend(
+          "cudaSharedMemoryUnregister",
+          CudaSharedMemoryUnregisterRequestSchema,
+        ),
+      },
+      "/v2/trace/setting": {
+        GET: answerByBackend("traceSetting", TraceSettingRequestSchema),
+        POST: answerByBackend("traceSetting", TraceSettingRequestSchema),
+      },
+      "/v2/models/M/trace/setting": {
+        GET: answerByBackend("traceSetting", TraceSettingRequestSchema),
+        POST: answerByBackend("traceSetting", TraceSettingRequestSchema),
+      },
+      "/v2/logging": {
+        GET: answerByBackend("logSettings", LogSettingsRequestSchema),
+        POST: answerByBackend("logSettings", LogSettingsRequestSchema),
+      },
+    }),
+  );
 
 /**
  * Serves REST (Open Inference Protocol v2, KServe v1, probes, metrics) as a transcoding of
@@ -133,7 +143,7 @@ const routes: ReadonlyMap<string, { readonly GET?: Answer; readonly POST?: Answe
 export function createRestHandler(options: RestOptions): RestHandler {
   return async (request) => {
     const match = matchRoute(pathOf(request.url));
-    const methods = match && routes.get(match.route);
+    const methods = match && restRoutes.get(match.route);
     if (!match || !methods) return undefined;
     const method = request.method === "HEAD" ? "GET" : request.method;
     const answer = method === "GET" ? methods.GET : method === "POST" ? methods.POST : undefined;

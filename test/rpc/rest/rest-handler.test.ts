@@ -563,7 +563,7 @@ test("a refused encoding is answered with those that are taken", async (t) => {
 
 test("a configuration given as an object keeps its large integers, as protobuf's JSON has them", async (t) => {
   const { handler, loads } = echo();
-  const body = '{"parameters":{"config":{"dims":[9007199254740993]},"file:1/a":3,"flag":true}}';
+  const body = '{"parameters":{"config":{"dims":[9007199254740993]},"count":3,"flag":true}}';
   const { status, text } = await call(handler, "POST", "/v2/repository/models/m/load", body);
   t.is(status, 200, text);
   t.deepEqual(
@@ -573,8 +573,25 @@ test("a configuration given as an object keeps its large integers, as protobuf's
         parameterChoice.value,
       ]),
     ),
-    { config: '{"dims":["9007199254740993"]}', "file:1/a": 3n, flag: true },
+    { config: '{"dims":["9007199254740993"]}', count: 3n, flag: true },
   );
+});
+
+test("a file of a model comes in base64, and what is none is refused by name", async (t) => {
+  const { handler, loads } = echo();
+  const path = "/v2/repository/models/m/load";
+  const bytes = Buffer.from([0, 1, 254, 255]);
+  const body = JSON.stringify({ parameters: { "file:1/a": bytes.toString("base64") } });
+  t.is((await call(handler, "POST", path, body)).status, 200);
+  const { parameterChoice } = loads[0]!.parameters["file:1/a"]!;
+  t.is(parameterChoice.case, "bytesParam");
+  t.deepEqual(Buffer.from(parameterChoice.value as Uint8Array), bytes);
+  for (const wrong of ['{"parameters":{"file:1/a":3}}', '{"parameters":{"file:1/a":"a b"}}']) {
+    const { status, text } = await call(handler, "POST", path, wrong);
+    t.is(status, 400);
+    t.regex(text, /file:1\/a.*base64/);
+  }
+  t.is(loads.length, 1);
 });
 
 test("an index is asked for with a boolean", async (t) => {
