@@ -4,14 +4,16 @@ import { textTable } from "./text-layout.ts";
 /** What an optimization came to, and where it was written. */
 export interface OptimizeReport {
   readonly model: string;
-  /** `undefined` if nothing was written. */
+  /** Whether the model was written, and if not, why. */
+  readonly verdict: "written" | "inexact" | "not asked";
+  /** Path of the written model. */
   readonly written: string | undefined;
   readonly tolerance: number;
   readonly result: OptimizedModel;
 }
 
 /** The report for people. */
-export function reportText({ model, written, result }: OptimizeReport): string {
+export function reportText({ model, verdict, written, result }: OptimizeReport): string {
   const { bytes, bytesBefore, changes, left, differences, incomparable, speeds } = result;
   const measured: string[][] = [
     ["", "BEFORE", "AFTER", "CHANGE"],
@@ -42,17 +44,22 @@ export function reportText({ model, written, result }: OptimizeReport): string {
     ...(left.length === 0 ? [] : [`left as they are: ${leftText(left)}`]),
     ...incomparable.map((output) => `output ${output} is no tensor and was not compared`),
   ];
-  const end = written === undefined ? "Nothing was written." : `Wrote ${written}.`;
-  return `${model}\n${notes.map((note) => `  ${note}\n`).join("")}\n${textTable(measured)}\n\n${textTable(compared)}\n\n${end}\n`;
+  const ends = {
+    written: `Wrote ${written}.`,
+    inexact: "Nothing was written.",
+    "not asked": "Nothing was written; --output PATH writes the model.",
+  };
+  return `${model}\n${notes.map((note) => `  ${note}\n`).join("")}\n${textTable(measured)}\n\n${textTable(compared)}\n\n${ends[verdict]}\n`;
 }
 
 /** The report for programs; times in ms, sizes in bytes. */
-export function reportJson({ model, written, tolerance, result }: OptimizeReport): string {
+export function reportJson({ model, verdict, written, tolerance, result }: OptimizeReport): string {
   const { bytes, bytesBefore, changes, left, differences, incomparable, speeds } = result;
   return JSON.stringify({
     model,
     written: written ?? null,
     tolerance,
+    withinTolerance: verdict !== "inexact",
     bytesBefore,
     bytesAfter: bytes.byteLength,
     changes,

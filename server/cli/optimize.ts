@@ -3,6 +3,7 @@ import { optimizeSettings } from "../config/optimize-settings.ts";
 import { resolveSettings } from "../config/resolve-settings.ts";
 import type { SettingValues } from "../config/setting.ts";
 import { allFlags } from "../config/settings-by-command.ts";
+import { messageOf } from "../errors/from-unknown.ts";
 import { optimizationInexact } from "../errors/optimize-errors.ts";
 import { TensorwireError } from "../errors/tensorwire-error.ts";
 import { exitCodes } from "../lifecycle/exit-codes.ts";
@@ -66,7 +67,7 @@ async function optimize(argv: readonly string[], program: Program): Promise<numb
       : outputFile(values.output, model, values.overwrite ? "replace" : "keep");
   const result = await optimizeModel(
     model.name,
-    await readFile(model.file),
+    await readModel(model.file),
     {
       graph: values.graph,
       quantize: values.quantize,
@@ -87,10 +88,24 @@ async function optimize(argv: readonly string[], program: Program): Promise<numb
   const exact = worst === undefined || worst.relative <= tolerance;
   const written = exact ? output : undefined;
   if (written !== undefined) await writeAtomically(written, result.bytes);
-  const report = { model: model.name, written, tolerance, result };
+  const verdict = !exact ? "inexact" : written === undefined ? "not asked" : "written";
+  const report = { model: model.name, verdict, written, tolerance, result } as const;
   stdout.write(values.json ? `${reportJson(report)}\n` : reportText(report));
   if (!exact) throw optimizationInexact(model.name, worst.output, worst.relative, tolerance);
   return exitCodes.ok;
+}
+
+async function readModel(file: string): Promise<Uint8Array> {
+  try {
+    return await readFile(file);
+  } catch (error) {
+    throw new TensorwireError(
+      "SETTING_INVALID",
+      `got model ${file}, which cannot be read: ${messageOf(error)}; expected an ONNX file of less than 2 GiB and the right to read it`,
+      { path: file },
+      { cause: error },
+    );
+  }
 }
 
 function checkChanges({

@@ -61,11 +61,14 @@ export function makeTensorAttribute(name: string, t: TensorProto): AttributeProt
   return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.TENSOR, t });
 }
 
-/** Makes a constant of floats, of 8-bit codes, or of the patterns of 16-bit floats. */
+/** Contents of a constant: floats, 8-bit codes, or the patterns of 16-bit floats. */
+type TensorValues = Float32Array | Int8Array | Uint8Array | Uint16Array;
+
+/** Makes a constant. */
 export function makeTensor(
   name: string,
   dims: readonly number[],
-  values: Float32Array | Uint8Array | Uint16Array,
+  values: TensorValues,
 ): TensorProto {
   return create(TensorProtoSchema, {
     name,
@@ -75,7 +78,8 @@ export function makeTensor(
   });
 }
 
-function elementTypeOf(values: Float32Array | Uint8Array | Uint16Array): TensorProto_DataType {
+function elementTypeOf(values: TensorValues): TensorProto_DataType {
   if (values instanceof Float32Array) return TensorProto_DataType.FLOAT;
+  if (values instanceof Int8Array) return TensorProto_DataType.INT8;
   return values instanceof Uint8Array ? TensorProto_DataType.UINT8 : TensorProto_DataType.FLOAT16;
 }

@@ -80,7 +80,8 @@ function decode(name: string, bytes: Uint8Array): ModelProto {
 }
 
 function refuseExternalData(name: string, graph: GraphProto): void {
-  for (const tensor of graph.initializer) {
+  const attributes = graph.node.flatMap(({ attribute }) => attribute.flatMap(({ t }) => t ?? []));
+  for (const tensor of [...graph.initializer, ...attributes]) {
     if (tensor.dataLocation !== TensorProto_DataLocation.EXTERNAL) continue;
     const file = tensor.externalData.find(({ key }) => key === "location")?.value ?? "another file";
     throw modelUnsupported(

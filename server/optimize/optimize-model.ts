@@ -1,3 +1,5 @@
+import { messageOf } from "../errors/from-unknown.ts";
+import { modelUnsupported } from "../errors/model-errors.ts";
 import { optimizationWithoutEffect } from "../errors/optimize-errors.ts";
 import {
   compareModels,
@@ -13,14 +15,19 @@ import { measureAlternately } from "./measure-speed.ts";
 import { readOnnxFile } from "./onnx-file.ts";
 import { type GraphLevel, optimizeGraph } from "./optimize-graph.ts";
 import type { OutputDifference } from "./output-difference.ts";
-import { type LeftNode, type QuantizedModel, quantizeGraph } from "./quantize-graph.ts";
+import {
+  type CodeType,
+  type LeftNode,
+  type QuantizedModel,
+  quantizeGraph,
+} from "./quantize-graph.ts";
 import { type Feeds, openInRuntime, type RuntimeModel, type RuntimePort } from "./runtime.ts";
 import { surveyValues } from "./value-survey.ts";
 
 /** What is done to a model. */
 export interface Optimization {
   readonly graph: GraphLevel | "none";
-  readonly quantize: "int8" | "none";
+  readonly quantize: CodeType | "none";
   /** Whether convolutions are quantized: `auto` measures both and takes the faster. */
   readonly convolutions: "auto" | "always" | "never";
   readonly precision: "fp32" | "fp16";
@@ -85,8 +92,8 @@ export async function optimizeModel(
     const draft: Draft = { bytes, changes: [], left: [] };
     const { graph } = optimization;
     if (graph !== "none") await rewriteGraph(name, draft, "basic");
-    if (optimization.quantize === "int8")
-      await quantize(name, draft, optimization, assessment, samples);
+    if (optimization.quantize !== "none")
+      await quantize(name, draft, optimization.quantize, optimization, assessment, samples);
     if (optimization.precision === "fp16") await halve(name, draft, optimization.keepFp32, samples);
     if (graph === "extended" || graph === "all") await rewriteGraph(name, draft, graph);
     return await assess(name, bytes, draft, original, samples, assessment);
@@ -119,14 +126,20 @@ function nodeCount(name: string, bytes: Uint8Array): number {
 async function quantize(
   name: string,
   draft: Draft,
+  codeType: CodeType,
   { convolutions }: Optimization,
   assessment: Assessment,
   samples: Samples,
 ): Promise<void> {
-  let chosen = quantizeGraph(name, draft.bytes, convolutions === "never" ? "left" : "quantized");
+  let chosen = quantizeGraph(
+    name,
+    draft.bytes,
+    codeType,
+    convolutions === "never" ? "left" : "quantized",
+  );
   let race = "";
   if (convolutions === "auto" && chosen.quantized.has("Conv")) {
-    const without = quantizeGraph(name, draft.bytes, "left");
+    const without = quantizeGraph(name, draft.bytes, codeType, "left");
     const [withMs, withoutMs] = await raceModels(name, chosen, without, assessment, samples);
     const kept = withMs <= withoutMs;
     race = `convolutions ${kept ? "quantized" : "left"}: a run takes ${withMs.toPrecision(3)} ms with 8-bit convolutions, ${withoutMs.toPrecision(3)} ms without (--quantize-conv always takes them for their size)`;
@@ -142,7 +155,9 @@ async function quantize(
   }
   if (race !== "") draft.changes.push(race);
   const counts = [...chosen.quantized].map(([operator, count]) => `${count} ${operator}`);
-  draft.changes.push(`weights of ${counts.join(", ")} quantized to 8 bits`);
+  draft.changes.push(
+    `weights of ${counts.join(", ")} quantized to ${codeType}; the rows of a call share the scale of their inputs, so the server does not batch calls of this model`,
+  );
   draft.bytes = chosen.bytes;
   draft.left.push(...chosen.left);
 }
@@ -199,7 +214,7 @@ async function assess(
   samples: Samples,
   { threads, measureMs }: Assessment,
 ): Promise<OptimizedModel> {
-  const optimized = await openInRuntime(name, bytes, { threads });
+  const optimized = await openOptimized(name, bytes, threads);
   try {
     return {
       bytes,
@@ -212,6 +227,21 @@ async function assess(
     };
   } finally {
     await optimized.release();
+  }
+}
+
+async function openOptimized(
+  name: string,
+  bytes: Uint8Array,
+  threads: number,
+): Promise<RuntimeModel> {
+  try {
+    return await openInRuntime(name, bytes, { threads });
+  } catch (error) {
+    throw modelUnsupported(
+      name,
+      `ONNX Runtime refuses the optimized model: ${messageOf((error as Error).cause)}; change less, or name the operator with --keep-fp32 if --precision fp16 changed it`,
+    );
   }
 }
 

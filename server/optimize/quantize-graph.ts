@@ -8,8 +8,9 @@ import {
   allFinite,
   type QuantizedWeights,
   quantizeWeights,
+  toUnsigned,
   transposed,
-  zeroCode,
+  unsignedZero,
 } from "./quantized-weights.ts";
 
 /** First version of the standard operators that has DynamicQuantizeLinear. */
@@ -17,6 +18,13 @@ const minOpset = 11;
 
 /** Fewer weights than this save less than the node that quantizes their input costs. */
 export const minQuantizedWeights = 1024;
+
+/**
+ * How codes of matrices are written. ONNX Runtime multiplies signed ones faster, and exactly on ARM and on
+ * x86 with VNNI; older x86 adds two products in 16 bits, which large ones overflow. Unsigned ones are exact
+ * everywhere. Codes of convolutions are always unsigned, as it has no ConvInteger for others.
+ */
+export type CodeType = "int8" | "uint8";
 
 /** What happens to convolutions; ConvInteger saves memory, and on many CPUs no time. */
 export type ConvolutionChoice = "quantized" | "left";
@@ -48,6 +56,7 @@ export interface QuantizedModel {
 export function quantizeGraph(
   name: string,
   bytes: Uint8Array,
+  codeType: CodeType,
   convolutions: ConvolutionChoice,
 ): QuantizedModel {
   const file = readOnnxFile(name, bytes);
@@ -57,11 +66,12 @@ export function quantizeGraph(
       `it is written in version ${file.opset} of the ONNX operators, expected ${minOpset} or later, which have DynamicQuantizeLinear; export it again or convert it with onnx.version_converter`,
     );
   }
-  return new GraphQuantizer(file, convolutions).quantize();
+  return new GraphQuantizer(file, codeType, convolutions).quantize();
 }
 
 /** Codes of a weight, and the names of what the graph keeps of it. */
 interface StoredWeights {
+  readonly codeType: CodeType;
   readonly codes: string;
   readonly scales: string;
 }
@@ -85,6 +95,7 @@ interface Plan {
 
 class GraphQuantizer {
   readonly #file: OnnxFile;
+  readonly #codeType: CodeType;
   readonly #convolutions: ConvolutionChoice;
   readonly #constants: ReadonlyMap<string, FloatConstant>;
   readonly #names: FreshNames;
@@ -95,8 +106,9 @@ class GraphQuantizer {
   readonly #left: LeftNode[] = [];
   #zeroPoint: string | undefined;
 
-  constructor(file: OnnxFile, convolutions: ConvolutionChoice) {
+  constructor(file: OnnxFile, codeType: CodeType, convolutions: ConvolutionChoice) {
     this.#file = file;
+    this.#codeType = codeType;
     this.#convolutions = convolutions;
     this.#constants = floatConstants(file.graph);
     this.#names = new FreshNames(file.graph);
@@ -216,9 +228,10 @@ class GraphQuantizer {
     const sums = name("sums");
     // Strides, pads and the like; a MatMulInteger has none.
     const attribute = plan.operator === "ConvInteger" ? node.attribute : [];
-    const integer = makeNode(plan.operator, [codes, weights.codes, inputZero, this.#zero()], sums, {
-      attribute,
-    });
+    const operands = [codes, weights.codes, inputZero];
+    // Codes are signed without a zero point.
+    if (weights.codeType === "uint8") operands.push(this.#zero());
+    const integer = makeNode(plan.operator, operands, sums, { attribute });
     const floats = name("floats");
     const scale = name("scale");
     // The value had its name before, so the node that gives it now needs one of its own.
@@ -255,23 +268,25 @@ class GraphQuantizer {
     return names;
   }
 
-  #store({ constant, form, factor, scaleShape, quantize }: Plan): StoredWeights {
+  #store({ constant, operator, form, factor, scaleShape, quantize }: Plan): StoredWeights {
     const key = JSON.stringify([constant.name, form, factor]);
     const known = this.#stored.get(key);
     if (known) return known;
     const { initializer } = this.#file.graph;
     const { weights, shape } = quantize();
-    const names = {
+    const stored = {
+      codeType: operator === "ConvInteger" ? "uint8" : this.#codeType,
       codes: this.#names.name(`${constant.name}__codes`),
       scales: this.#names.name(`${constant.name}__scales`),
-    };
+    } as const;
+    const codes = stored.codeType === "uint8" ? toUnsigned(weights.codes) : weights.codes;
     const scales = factor === 1 ? weights.scales : weights.scales.map((scale) => scale * factor);
     initializer.push(
-      makeTensor(names.codes, shape, weights.codes),
-      makeTensor(names.scales, scaleShape, scales),
+      makeTensor(stored.codes, shape, codes),
+      makeTensor(stored.scales, scaleShape, scales),
     );
-    this.#stored.set(key, names);
-    return names;
+    this.#stored.set(key, stored);
+    return stored;
   }
 
   #addend(addend: NonNullable<Plan["addend"]>): string {
@@ -285,7 +300,9 @@ class GraphQuantizer {
   #zero(): string {
     if (this.#zeroPoint === undefined) {
       this.#zeroPoint = this.#names.name("weights__zero");
-      this.#file.graph.initializer.push(makeTensor(this.#zeroPoint, [], Uint8Array.of(zeroCode)));
+      this.#file.graph.initializer.push(
+        makeTensor(this.#zeroPoint, [], Uint8Array.of(unsignedZero)),
+      );
     }
     return this.#zeroPoint;
   }

@@ -1,16 +1,16 @@
-/** Code that stands for 0: codes are unsigned, which ConvInteger of ONNX Runtime needs, and which no CPU saturates on. */
-export const zeroCode = 128;
-
-/** Largest distance of a code from {@link zeroCode}; -128 is not used, so that the scale is symmetric. */
+/** Largest code; -128 is not used, so that the codes are symmetric. */
 export const maxCode = 127;
+
+/** What is added to codes to make them unsigned. */
+export const unsignedZero = 128;
 
 /** Scales below the smallest normal float would have too few digits to divide by. */
 const minScale = 2 ** -126;
 
-/** Weights of which each stands for `(code - 128) * scale` of its channel. */
+/** Weights of which each stands for `code * scale` of its channel. */
 export interface QuantizedWeights {
   /** In the layout of the weights. */
-  readonly codes: Uint8Array;
+  readonly codes: Int8Array;
   /** One a channel. */
   readonly scales: Float32Array;
 }
@@ -33,7 +33,7 @@ export function quantizeWeights(
   const perChannel = channels === 0 ? 0 : weights.length / channels;
   const channelStride = axis === "first" ? perChannel : 1;
   const step = axis === "first" ? 1 : channels;
-  const codes = new Uint8Array(weights.length);
+  const codes = new Int8Array(weights.length);
   const scales = new Float32Array(channels);
   for (let channel = 0; channel < channels; channel++) {
     const start = channel * channelStride;
@@ -45,15 +45,20 @@ export function quantizeWeights(
     scales[channel] = scale;
     for (let count = 0, at = start; count < perChannel; count++, at += step) {
       const code = Math.round(weights[at]! / scale);
-      codes[at] = zeroCode + Math.max(-maxCode, Math.min(maxCode, code));
+      codes[at] = Math.max(-maxCode, Math.min(maxCode, code));
     }
   }
   return { codes, scales };
 }
 
+/** Codes as unsigned numbers, of which {@link unsignedZero} stands for 0. */
+export function toUnsigned(codes: Int8Array): Uint8Array {
+  return Uint8Array.from(codes, (code) => code + unsignedZero);
+}
+
 /** Transposes a row-major matrix; copies. */
-export function transposed(matrix: Uint8Array, rows: number, columns: number): Uint8Array {
-  const result = new Uint8Array(matrix.length);
+export function transposed(matrix: Int8Array, rows: number, columns: number): Int8Array {
+  const result = new Int8Array(matrix.length);
   for (let row = 0; row < rows; row++)
     for (let column = 0; column < columns; column++)
       result[column * rows + row] = matrix[row * columns + column]!;

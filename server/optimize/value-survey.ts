@@ -1,8 +1,10 @@
 import { create } from "@bufbuild/protobuf";
 import { ValueInfoProtoSchema } from "../../gen/onnx/onnx_pb.ts";
+import { messageOf } from "../errors/from-unknown.ts";
+import { modelUnsupported } from "../errors/model-errors.ts";
 import { largestFinite } from "./half-constants.ts";
 import { encodeOnnxFile, readOnnxFile } from "./onnx-file.ts";
-import { type Feeds, openInRuntime } from "./runtime.ts";
+import { type Feeds, openInRuntime, type RuntimeModel } from "./runtime.ts";
 
 /** What the runtime knows of the values of a graph, the outputs of its nodes among them. */
 export interface ValueSurvey {
@@ -19,7 +21,7 @@ const fetchedAtOnce = 64;
  * Has the runtime infer the type of every value of the main graph, and runs it to see how large the
  * floats get.
  *
- * @throws TensorwireError `MODEL_LOAD_FAILED`, `MODEL_EXECUTION_FAILED`
+ * @throws TensorwireError `MODEL_UNSUPPORTED` if the runtime cannot tell the types, `MODEL_EXECUTION_FAILED`
  */
 export async function surveyValues(
   name: string,
@@ -37,7 +39,7 @@ export async function surveyValues(
       graph.output.push(create(ValueInfoProtoSchema, { name: value }));
     }
   }
-  const model = await openInRuntime(name, encodeOnnxFile(file), { level: "disabled" });
+  const model = await openSurveyed(name, encodeOnnxFile(file));
   try {
     const types = new Map(
       [...model.inputs, ...model.outputs].map((port) => [port.name, port.type]),
@@ -61,5 +63,16 @@ export async function surveyValues(
     return { types, magnitudes };
   } finally {
     await model.release();
+  }
+}
+
+async function openSurveyed(name: string, bytes: Uint8Array): Promise<RuntimeModel> {
+  try {
+    return await openInRuntime(name, bytes, { level: "disabled" });
+  } catch (error) {
+    throw modelUnsupported(
+      name,
+      `--precision fp16 needs the type of every value in the model, and the runtime does not tell them: ${messageOf((error as Error).cause)}; expected a model of tensors without bfloat16, 8-bit and 4-bit floats`,
+    );
   }
 }

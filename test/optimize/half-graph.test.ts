@@ -264,7 +264,7 @@ test("of a quantized model all but the scaling of sums becomes 16 bits", async (
     input: [tensorInfo("x", FLOAT, ["n", 32])],
     output: [tensorInfo("y", FLOAT, ["n", 48])],
   });
-  const quantized = quantizeGraph("m", original, "left").bytes;
+  const quantized = quantizeGraph("m", original, "int8", "left").bytes;
   const { left, bytes } = await checked(t, quantized, { x: wave(96, 0.61), shape: [3, 32] });
   t.deepEqual(
     left.map(({ operator }) => operator),

@@ -56,14 +56,14 @@ test("a MatMul becomes an integer product of hand-computed codes", async (t) => 
     { opType: "MatMul", input: ["x", "w"], output: ["y"] },
     { initializer: [weights("w", [2, 512], values)] },
   );
-  const { bytes, quantized, left } = quantizeGraph("m", model, "quantized");
+  const { bytes, quantized, left } = quantizeGraph("m", model, "int8", "quantized");
   t.deepEqual([...quantized], [["MatMul", 1]]);
   t.deepEqual(left, []);
   t.deepEqual(operators(bytes), ["DynamicQuantizeLinear", "MatMulInteger", "Cast", "Mul", "Mul"]);
   const { initializer } = graphOf(bytes);
   t.deepEqual(
     initializer.map(({ name, dims }) => `${name} ${dims}`),
-    ["w__codes 2,512", "w__scales 512", "weights__zero "],
+    ["w__codes 2,512", "w__scales 512"],
   );
   const { y } = await runModel(bytes, { x: [Float32Array.of(255, 0, 0, 255), [2, 2]] });
   // Inputs are 0 and 255 with a step of 1: exact. What is left is the rounding of the weights.
@@ -72,6 +72,28 @@ test("a MatMul becomes an integer product of hand-computed codes", async (t) => 
   t.true([63, 64].some((code) => Math.abs(y![512]! + 255 * code * scale) < 1e-3));
 });
 
+test("signed and unsigned codes stand for the same weights", async (t) => {
+  const model = nodeModel(
+    { opType: "MatMul", input: ["x", "w"], output: ["y"] },
+    { initializer: [weights("w", [32, 48])] },
+  );
+  const signed = quantizeGraph("m", model, "int8", "left").bytes;
+  const unsigned = quantizeGraph("m", model, "uint8", "left").bytes;
+  const codes = (bytes: Uint8Array): Uint8Array =>
+    graphOf(bytes).initializer.find(({ name }) => name === "w__codes")!.rawData;
+  t.deepEqual(
+    [...codes(unsigned)],
+    [...codes(signed)].map((code) => (code + 128) % 256),
+  );
+  // Single weights at a time: no CPU can overflow on the sum of two products.
+  const x = Float32Array.from({ length: 32 * 32 }, (_, index) => (index % 33 === 0 ? 1 : 0));
+  t.deepEqual(
+    (await runModel(signed, { x: [x, [32, 32]] })).y,
+    (await runModel(unsigned, { x: [x, [32, 32]] })).y,
+  );
+});
+
+// Unsigned codes here: their sums are exact on every CPU.
 for (const [title, node, rest, shape] of [
   [
     "MatMul on three dimensions",
@@ -125,7 +147,7 @@ for (const [title, node, rest, shape] of [
 ] as const satisfies readonly (readonly [string, Node, Graph, readonly number[]])[]) {
   test(`${title} answers nearly as before`, async (t) => {
     const model = nodeModel(node, rest, shape.length);
-    const { bytes, quantized } = quantizeGraph("m", model, "quantized");
+    const { bytes, quantized } = quantizeGraph("m", model, "uint8", "quantized");
     t.is(quantized.get(node.opType), 1);
     const before = await runModel(model, x(shape));
     const after = await runModel(bytes, x(shape));
@@ -149,7 +171,7 @@ test("weights in a Constant node are taken, and the node leaves with them", asyn
     input: [tensorInfo("x", FLOAT, ["n", 32])],
     output: [tensorInfo("y", FLOAT, ["n", 48])],
   });
-  const { bytes } = quantizeGraph("m", model, "quantized");
+  const { bytes } = quantizeGraph("m", model, "uint8", "quantized");
   t.false(operators(bytes).includes("Constant"));
   const [before, after] = [await runModel(model, x([4, 32])), await runModel(bytes, x([4, 32]))];
   t.true(difference(before.y!, after.y!) < tolerance);
@@ -166,7 +188,7 @@ test("nodes that share weights share codes, and nodes that share an input quanti
     input: [tensorInfo("x", FLOAT, ["n", 32])],
     output: [tensorInfo("y", FLOAT, ["n", 48])],
   });
-  const { bytes } = quantizeGraph("m", model, "quantized");
+  const { bytes } = quantizeGraph("m", model, "uint8", "quantized");
   t.is(operators(bytes).filter((operator) => operator === "DynamicQuantizeLinear").length, 1);
   t.is(graphOf(bytes).initializer.filter(({ name }) => name.endsWith("__codes")).length, 1);
 });
@@ -200,7 +222,7 @@ test("weights that another node or a subgraph reads stay beside their codes", as
     input: [tensorInfo("x", FLOAT, ["n", 32])],
     output: ["y", "z", "magnitudes", "chosen"].map((name) => tensorInfo(name, FLOAT)),
   });
-  const { bytes, quantized } = quantizeGraph("m", model, "quantized");
+  const { bytes, quantized } = quantizeGraph("m", model, "uint8", "quantized");
   t.deepEqual([...quantized], [["MatMul", 2]]);
   const kept = graphOf(bytes).initializer.map(({ name }) => name);
   t.true(kept.includes("v") && kept.includes("w"));
@@ -258,7 +280,7 @@ for (const [title, node, rest, why, rank] of [
 ] as const satisfies readonly (readonly [string, Node, Graph, string, number])[]) {
   test(`a node with ${title} is left, and the reason told`, (t) => {
     const model = nodeModel({ ...node, name: "it" }, rest, rank);
-    const { bytes, quantized, left } = quantizeGraph("m", model, "quantized");
+    const { bytes, quantized, left } = quantizeGraph("m", model, "uint8", "quantized");
     t.is(quantized.size, 0);
     t.deepEqual(left, [{ node: "it", operator: node.opType, why }]);
     t.deepEqual(operators(bytes), [node.opType]);
@@ -271,7 +293,7 @@ test("convolutions are left if that is asked for", (t) => {
     { initializer: [weights("w", [16, 16, 3, 3])] },
     4,
   );
-  t.deepEqual(operators(quantizeGraph("m", model, "left").bytes), ["Conv"]);
+  t.deepEqual(operators(quantizeGraph("m", model, "int8", "left").bytes), ["Conv"]);
 });
 
 test("weights that files of IR version 3 list as inputs are taken", async (t) => {
@@ -284,7 +306,7 @@ test("weights that files of IR version 3 list as inputs are taken", async (t) =>
     },
     3n,
   );
-  const { bytes } = quantizeGraph("m", model, "quantized");
+  const { bytes } = quantizeGraph("m", model, "uint8", "quantized");
   t.deepEqual(
     graphOf(bytes).input.map(({ name }) => name),
     ["x"],
@@ -305,7 +327,7 @@ test("names that a graph has already are not given again", async (t) => {
     input: [tensorInfo("x", FLOAT, ["n", 32])],
     output: [tensorInfo("y", FLOAT), tensorInfo("y__sums", FLOAT), tensorInfo("w__codes", INT64)],
   });
-  const { bytes } = quantizeGraph("m", model, "quantized");
+  const { bytes } = quantizeGraph("m", model, "uint8", "quantized");
   const values = graphOf(bytes).node.flatMap(({ output }) => output);
   t.is(new Set(values).size, values.length);
   await t.notThrowsAsync(runModel(bytes, x([4, 32])));
@@ -314,7 +336,7 @@ test("names that a graph has already are not given again", async (t) => {
 test("a model of operators before version 11 is refused with what to do", (t) => {
   const model = fromBinary(ModelProtoSchema, onnxModel({ output: [tensorInfo("y", FLOAT)] }));
   model.opsetImport = [{ ...model.opsetImport[0]!, domain: "", version: 9n }];
-  t.throws(() => quantizeGraph("m", toBinary(ModelProtoSchema, model), "left"), {
+  t.throws(() => quantizeGraph("m", toBinary(ModelProtoSchema, model), "int8", "left"), {
     message: /version 9 of the ONNX operators, expected 11 or later/,
   });
 });
