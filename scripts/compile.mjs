@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, rename, rm } from "node:fs/promises";
+import { glob, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -19,6 +19,21 @@ export async function compile(project, outDir, finish) {
   const folder = join(root, "node_modules", ".cache", "tensorwire", `build-${process.pid}`);
   await rm(folder, { recursive: true, force: true });
   await mkdir(dirname(folder), { recursive: true });
+  await compileInto(project, folder);
+  await finish?.(folder);
+  await rm(join(root, outDir), { recursive: true, force: true });
+  await rename(folder, join(root, outDir));
+  console.log(`${project} compiled to ${outDir}/`);
+}
+
+/**
+ * Compiles a project into a folder that may hold other output. If that fails, removes the folder and ends
+ * the program.
+ *
+ * @param {string} project
+ * @param {string} folder - as an absolute path
+ */
+export async function compileInto(project, folder) {
   const typescript = fileURLToPath(import.meta.resolve("typescript/package.json"));
   const tsc = join(dirname(typescript), "bin", "tsc");
   const compiler = spawn(process.execPath, [tsc, "-p", project, "--outDir", folder], {
@@ -26,12 +41,21 @@ export async function compile(project, outDir, finish) {
     stdio: "inherit",
   });
   const [status] = await once(compiler, "exit");
-  if (status !== 0) {
-    await rm(folder, { recursive: true, force: true });
-    process.exit(status ?? 1);
+  if (status === 0) return;
+  await rm(folder, { recursive: true, force: true });
+  process.exit(status ?? 1);
+}
+
+/**
+ * Has declarations import what is there: the compiler rewrites the extensions of relative imports in
+ * JavaScript only.
+ *
+ * @param {string} folder
+ */
+export async function importScripts(folder) {
+  for await (const name of glob("**/*.d.ts", { cwd: folder })) {
+    const file = join(folder, name);
+    const source = await readFile(file, "utf8");
+    await writeFile(file, source.replace(/((?:from |import\()"\.{1,2}\/[^"]+)\.ts"/g, '$1.js"'));
   }
-  await finish?.(folder);
-  await rm(join(root, outDir), { recursive: true, force: true });
-  await rename(folder, join(root, outDir));
-  console.log(`${project} compiled to ${outDir}/`);
 }

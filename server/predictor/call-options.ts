@@ -2,6 +2,8 @@ import { parameterInvalid } from "../errors/request-errors.ts";
 import type { InferParameterValue } from "../rpc/infer-messages.ts";
 import { parameterValue } from "./infer-parameter.ts";
 
+type Parameters = Readonly<Record<string, InferParameterValue>>;
+
 /** What a call asks of the scheduler, by the request parameters that the protocol reserves. */
 export interface CallOptions {
   /** Priority level, from 1; 0 for the default. */
@@ -10,6 +12,8 @@ export interface CallOptions {
   readonly timeoutMs: number;
   /** The sequence that the call belongs to. */
   readonly sequence: SequenceStep | undefined;
+  /** All parameters of the request, those above included. */
+  readonly parameters: Parameters;
 }
 
 /** A call's place in a sequence. */
@@ -21,9 +25,12 @@ export interface SequenceStep {
 }
 
 /** A call that asks for nothing. */
-export const noOptions: CallOptions = { priority: 0, timeoutMs: 0, sequence: undefined };
-
-type Parameters = Readonly<Record<string, InferParameterValue>>;
+export const noOptions: CallOptions = {
+  priority: 0,
+  timeoutMs: 0,
+  sequence: undefined,
+  parameters: {},
+};
 
 /**
  * Reads `priority`, `timeout` (us), `sequence_id`, `sequence_start` and `sequence_end`.
@@ -33,7 +40,7 @@ type Parameters = Readonly<Record<string, InferParameterValue>>;
 export function readCallOptions(parameters: Parameters): CallOptions {
   const priority = readCount(parameters, "priority", "a priority level, 0 for the default");
   const timeoutUs = readCount(parameters, "timeout", "a time in microseconds, 0 for none");
-  return { priority, timeoutMs: timeoutUs / 1000, sequence: readSequence(parameters) };
+  return { priority, timeoutMs: timeoutUs / 1000, sequence: readSequence(parameters), parameters };
 }
 
 function readCount(parameters: Parameters, name: string, expected: string): number {

@@ -77,6 +77,7 @@ export function createPredictor(options: PredictorOptions): Predictor {
       const session = { model, path, intraOpThreads };
       return OnnxModel.load(pool, session, instances, options.execution, log);
     },
+    backend: () => backend,
     maxQueueSize: options.maxQueueSize,
     maxMessageBytes: options.maxMessageBytes,
     observer: createInferenceHistograms(registry),
@@ -106,15 +107,17 @@ export function createPredictor(options: PredictorOptions): Predictor {
       .every(({ state }) => servingModel(state) !== undefined || state.kind === "unloaded");
   };
 
+  const backend = createPredictorBackend({
+    repository,
+    control: { mode: controlMode, allowRemote: options.allowRemoteControl },
+    serverName: options.serverName,
+    serverVersion: options.serverVersion,
+    isReady,
+    log,
+  });
+
   return {
-    backend: createPredictorBackend({
-      repository,
-      control: { mode: controlMode, allowRemote: options.allowRemoteControl },
-      serverName: options.serverName,
-      serverVersion: options.serverVersion,
-      isReady,
-      log,
-    }),
+    backend,
     async start() {
       const present = await repository.scan();
       const all = controlMode !== "explicit" || options.loadModels.includes("*");

@@ -77,6 +77,37 @@ for (const client of [createClient(address), createWebClient(address)]) {
 }
 `;
 
+/** A user's model; it is compiled for its types, and served as it is. */
+const model = `
+import { defineModel, InputError, tensor } from "tensorwire/model";
+
+export default defineModel({
+  inputs: {
+    text: { datatype: "BYTES", shape: [-1] },
+    times: { datatype: "INT32", shape: [1], optional: true },
+  },
+  outputs: { length: { datatype: "INT32", shape: [-1] } },
+  load: async ({ parameters }) => ({ unit: Number(parameters["unit"] ?? 1) }),
+  async infer({ text, times }, { state, client, signal }) {
+    const unit: number = state.unit;
+    const data: Int32Array | undefined = times?.data;
+    // @ts-expect-error an optional input may be left out
+    const unchecked = () => times.data;
+    if (text.shape[0] === 0) throw new InputError("no text");
+    if (signal.aborted) await client.infer("other", { text });
+    const lengths = text.strings().map((each: string) => each.length * unit * (data?.[0] ?? 1));
+    return { length: tensor(text.shape, Int32Array.from(lengths)) };
+  },
+});
+
+defineModel({
+  inputs: {},
+  outputs: { y: { datatype: "FP32", shape: [1] } },
+  // @ts-expect-error the output is declared as FP32
+  infer: () => ({ y: tensor([1], Int32Array.of(1)) }),
+});
+`;
+
 const compilerOptions = {
   module: "nodenext",
   target: "es2022",
@@ -97,7 +128,9 @@ for (const [manner, options] of Object.entries(compilations)) {
     t.timeout(120_000);
     await rm(join(project, "program.mjs"), { force: true });
     await writeFile(join(project, "program.mts"), program);
-    const config = { compilerOptions: { ...compilerOptions, ...options }, files: ["program.mts"] };
+    await writeFile(join(project, "model.mts"), model);
+    const files = ["program.mts", "model.mts"];
+    const config = { compilerOptions: { ...compilerOptions, ...options }, files };
     await writeFile(join(project, "tsconfig.json"), JSON.stringify(config));
     const tsc = join(root, "node_modules/typescript/bin/tsc");
     const { stdout } = await run(process.execPath, [tsc, "-p", project]).catch((error) => error);
@@ -127,7 +160,9 @@ for (const version of serverNodes) {
     t.true(stated.includes(manifest.version), stated);
 
     const models = join(root, "examples/models");
-    const server = spawn(node, [command, "serve", models, "--port", "0"], {
+    const ownModel = join(project, "lengths.ts");
+    await writeFile(ownModel, model);
+    const server = spawn(node, [command, "serve", models, ownModel, "--port", "0"], {
       cwd: project,
       stdio: ["ignore", "pipe", "pipe"],
     });
@@ -145,6 +180,16 @@ for (const version of serverNodes) {
     t.truthy(address, log);
     const { stdout } = await run(node, ["program.mjs", address!], { cwd: project });
     t.deepEqual(stdout.trim().split("\n").slice(1), ["setosa true", "setosa true"]);
+    const answer = await fetch(`${address}/v2/models/lengths/infer`, {
+      method: "POST",
+      body: JSON.stringify({
+        inputs: [{ name: "text", datatype: "BYTES", shape: [2], data: ["a", "four"] }],
+      }),
+    });
+    const text = await answer.text();
+    t.is(answer.status, 200, `${text}\n${log}`);
+    const { outputs } = JSON.parse(text) as { outputs: { data: number[] }[] };
+    t.deepEqual(outputs[0]?.data, [1, 4]);
     server.kill("SIGTERM");
     t.deepEqual(await exited, [0, null]);
   });

@@ -168,7 +168,8 @@ function showDerived(config: ModelConfig, maxBatchSize: number, preferred: numbe
   config.schedulingChoice = { case: "dynamicBatching", value };
 }
 
-function showInstances(config: ModelConfig, count: number): void {
+/** Writes into a configuration that says nothing of it how many instances there are. */
+export function showInstances(config: ModelConfig, count: number): void {
   if (config.instanceGroup.length > 0) return;
   const { name } = config;
   const kind = ModelInstanceGroup_Kind.CPU;

@@ -12,18 +12,22 @@ export interface ModelFolder {
   readonly configPath: string | undefined;
   /** Path of each version's folder, or of the model file itself, by version; in rising order. */
   readonly versions: ReadonlyMap<string, string>;
+  /** True if it came with a request. */
+  readonly uploaded?: true;
 }
 
 /** Version of a model that lies in the repository without a version folder. */
 const onlyVersion = "1";
-const modelFilename = "model.onnx";
+const modelFilenames = ["model.onnx", "model.ts", "model.mts", "model.js", "model.mjs"];
+/** A file that is a model by itself. */
+const modelFile = /\.(?:onnx|m?[jt]s)$/;
 
 /**
  * Finds the models under repository paths. A path is one of
  *
- * - a folder of `<model>/<version>/model.onnx` (Triton's layout);
+ * - a folder of `<model>/<version>/model.onnx` (Triton's layout), or `model.ts`;
  * - a folder that holds `model.onnx`, or version folders, itself: one model (KServe's /mnt/models);
- * - a single `.onnx` file.
+ * - a single `.onnx`, `.ts` or `.js` file.
  *
  * @param modelName - name of a single model; by default the name of its file or folder
  * @throws TensorwireError `REPOSITORY_UNREADABLE` if a path cannot be read, or two models have one name
@@ -56,8 +60,10 @@ async function scanRepository(path: string, modelName: string | undefined): Prom
     throw unreadable(path, messageOf(error), error);
   }
   if (isFile) {
-    if (extname(path) !== ".onnx") throw unreadable(path, "it is a file and does not end in .onnx");
-    const stem = basename(path, ".onnx");
+    if (!modelFile.test(path)) {
+      throw unreadable(path, "it is a file and ends in none of .onnx, .ts, .mts, .js, .mjs");
+    }
+    const stem = basename(path, extname(path));
     const folder = dirname(path);
     const name = modelName ?? (stem === "model" ? basename(folder) : stem);
     return [
@@ -98,7 +104,8 @@ async function readModelFolder(path: string): Promise<Omit<ModelFolder, "name"> 
     const folder = join(path, version);
     if (await isFolder(folder)) versions.set(version, folder);
   }
-  if (versions.size === 0 && entries.includes(modelFilename)) versions.set(onlyVersion, path);
+  if (versions.size === 0 && entries.some((name) => modelFilenames.includes(name)))
+    versions.set(onlyVersion, path);
   if (versions.size === 0 && !configPath) return undefined;
   return { path, configPath, versions };
 }

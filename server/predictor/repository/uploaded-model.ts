@@ -58,7 +58,13 @@ export async function storeUpload(
       .sort(compareVersions)
       .map((version) => [version, join(path, version)] as const);
     return {
-      folder: { name: model, path, configPath: undefined, versions: new Map(folders) },
+      folder: {
+        name: model,
+        path,
+        configPath: undefined,
+        versions: new Map(folders),
+        uploaded: true,
+      },
       remove: () => rm(path, { recursive: true, force: true }),
     };
   } catch (error) {

@@ -30,6 +30,9 @@ async function open(
     modelName: undefined,
     openOnnx: ({ model, path, instances }) =>
       OnnxModel.load(pool, { model, path, intraOpThreads: 1 }, instances, "worker", log),
+    backend: () => {
+      throw new Error("no model here calls the server");
+    },
     maxQueueSize: 8,
     maxMessageBytes: 64 * 1024 * 1024,
     observer: () => {},

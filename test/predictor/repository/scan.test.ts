@@ -40,7 +40,7 @@ test("a file is one model under its stem or the given name", async (t) => {
   t.deepEqual(await found([join(folder, "digits.onnx")], "d"), ["d:1"]);
   await t.throwsAsync(found([join(folder, "data.txt")]), {
     instanceOf: TensorwireError,
-    message: /does not end in \.onnx/,
+    message: /ends in none of \.onnx, \.ts/,
   });
 });
 

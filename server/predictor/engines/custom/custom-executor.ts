@@ -1,0 +1,160 @@
+import { workerLost } from "../../../errors/model-errors.ts";
+import type { Parameter } from "../../../model/thread-messages.ts";
+import { AbortGroup } from "../../../rpc/abort-group.ts";
+import type { CallAbort } from "../../../rpc/call-context.ts";
+import type { Execution, Executor, TensorCall } from "../../executor.ts";
+import { Handover } from "../../handover.ts";
+import { type RunUnderWay, type Schedule, Scheduler } from "../../scheduling/scheduler.ts";
+import { afterMs, atTurnEnd } from "../../turn-end.ts";
+import type { EngineResult } from "../engine.ts";
+import type { CallInThread, ModelThread, ThreadAnswer, ThreadCall } from "./model-thread.ts";
+
+/** What a run is told of a call. */
+interface Detail {
+  readonly parameters: Readonly<Record<string, Parameter>>;
+  /** Takes the answers of a decoupled call; it is taken up again when one was taken. */
+  readonly stream: ((answer: Execution) => Promise<void>) | undefined;
+}
+
+/** Parameters that the protocol reserves; a model does not see them. */
+const reserved: ReadonlySet<string> = new Set([
+  "sequence_id",
+  "sequence_start",
+  "sequence_end",
+  "priority",
+  "timeout",
+  "binary_data_output",
+  "triton_enable_empty_final_response",
+]);
+
+/** A model in TypeScript behind its queue: each thread has some calls at once, the others wait. */
+export class CustomExecutor implements Executor {
+  readonly placement: string;
+  /** What it takes is not known: its threads share the memory of the process. */
+  readonly memoryBytes = 0;
+  readonly stream: Executor["stream"];
+  readonly #model: string;
+  readonly #threads: readonly ModelThread[];
+  readonly #scheduler: Scheduler<Detail>;
+  readonly #batches: boolean;
+
+  /**
+   * @param threads - instances of the model, at least one
+   * @param limit - calls that may wait
+   */
+  constructor(model: string, threads: readonly ModelThread[], schedule: Schedule, limit: number) {
+    const { concurrency, decoupled } = threads[0]!.model;
+    this.#model = model;
+    this.#threads = threads;
+    this.#batches = schedule.batch !== undefined;
+    this.placement = threads.length === 1 ? "thread" : `${threads.length} threads`;
+    this.#scheduler = new Scheduler<Detail>({
+      ...schedule,
+      model,
+      slots: concurrency * threads.length,
+      limit,
+      run: (inputs, outputNames, run) => this.#run({ inputs, outputNames }, run),
+      now: () => performance.now(),
+      atTurnEnd,
+      after: afterMs,
+    });
+    if (decoupled) this.stream = (call, tensors) => this.#stream(call, tensors);
+  }
+
+  get waiting(): number {
+    return this.#scheduler.waiting;
+  }
+
+  get running(): number {
+    return this.#scheduler.running;
+  }
+
+  async execute(call: CallAbort, tensors: TensorCall): Promise<Execution> {
+    const result = await this.#schedule(call, tensors, undefined);
+    return this.#batches ? result : { ...result, runRows: tensors.rows };
+  }
+
+  idle(): Promise<void> {
+    return this.#scheduler.idle();
+  }
+
+  async release(): Promise<void> {
+    await Promise.all(this.#threads.map((thread) => thread.close()));
+  }
+
+  #schedule(
+    call: CallAbort,
+    { inputs, outputNames, options }: TensorCall,
+    stream: Detail["stream"],
+  ): Promise<Execution> {
+    const parameters: Record<string, Parameter> = {};
+    for (const [name, { parameterChoice }] of Object.entries(options.parameters)) {
+      const { value } = parameterChoice;
+      if (value !== undefined && !reserved.has(name)) parameters[name] = value;
+    }
+    return this.#scheduler.run(call, {
+      inputs,
+      outputNames,
+      priority: options.priority,
+      timeoutMs: options.timeoutMs,
+      detail: { parameters, stream },
+      // What a call says besides its tensors is for that call only.
+      alone: Object.keys(parameters).length > 0,
+    });
+  }
+
+  async *#stream(call: CallAbort, tensors: TensorCall): AsyncGenerator<Execution> {
+    const group = new AbortGroup(call);
+    const child = group.child();
+    const answers = new Handover<Execution>();
+    this.#schedule(child, tensors, (answer) => answers.give(answer)).then(
+      () => answers.end(),
+      (error: unknown) => answers.fail(error),
+    );
+    try {
+      yield* answers.taken();
+    } finally {
+      answers.stop();
+      child.abort("cancelled");
+      group.close();
+    }
+  }
+
+  #run(call: Omit<ThreadCall, "parameters">, run: RunUnderWay<Detail>): Promise<EngineResult> {
+    const thread = this.#emptiest();
+    // Those that share a run have no parameters.
+    const { parameters, stream } = run.details[0]!;
+    return new Promise((resolve, reject) => {
+      const startedMs = performance.now();
+      let inThread: CallInThread;
+      const passOn = async (answer: ThreadAnswer, to: NonNullable<Detail["stream"]>) => {
+        await to({ ...answer, startedMs, runRows: 0 });
+        inThread.more();
+      };
+      // The end must not overtake the answers before it.
+      let passed: Promise<void> = Promise.resolve();
+      inThread = thread.begin(
+        { ...call, parameters },
+        {
+          answer: (answer) => {
+            if (stream) passed = Promise.all([passed, passOn(answer, stream)]).then(() => {});
+            else resolve(answer);
+          },
+          ended: (inferNs) => void passed.then(() => resolve({ outputs: [], inferNs })),
+          failed: (error) => void passed.then(() => reject(error)),
+        },
+      );
+      run.onGone(() => inThread.cancel());
+    });
+  }
+
+  /** The instance that has the fewest calls, of those that are up. */
+  #emptiest(): ModelThread {
+    let best: ModelThread | undefined;
+    for (const thread of this.#threads) {
+      if (thread.isReady && (!best || thread.calls < best.calls)) best = thread;
+    }
+    if (!best) throw workerLost(this.#model);
+    return best;
+  }
+}
