@@ -26,6 +26,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   "server/wire": leaves,
   "server/rpc": [...leaves, "server/wire"],
   "server/model": ["gen", "server/errors", "server/tensor", "clients/typescript"],
+  "server/generation": ["server/errors", "server/tensor"],
   "server/optimize": leaves,
   "server/predictor": [...leaves, "server/wire", "server/rpc", "server/model"],
   "server/cli": [
