@@ -1,5 +1,6 @@
 import { styleText } from "node:util";
-import { type IndexRow, servingModel } from "../predictor/repository/repository.ts";
+import type { IndexRow } from "../predictor/repository/model-entry.ts";
+import { servingModel } from "../predictor/repository/version-state.ts";
 import { packageVersion } from "./package-version.ts";
 import { portsText } from "./ports-text.ts";
 import { type SampleModel, sampleCalls, sampleSize } from "./sample-calls.ts";

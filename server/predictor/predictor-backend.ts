@@ -15,13 +15,10 @@ import type { InferRequest } from "../rpc/infer-messages.ts";
 import type { InferenceBackend } from "../rpc/inference-backend.ts";
 import { type ControlPolicy, checkControl } from "./control-policy.ts";
 import { readConfigOverride } from "./model-config/read-config.ts";
+import type { IndexRow } from "./repository/model-entry.ts";
 import { compareVersions } from "./repository/model-name.ts";
-import {
-  type IndexRow,
-  type LoadRequest,
-  type Repository,
-  servingModel,
-} from "./repository/repository.ts";
+import type { LoadRequest, Repository } from "./repository/repository.ts";
+import { servingModel } from "./repository/version-state.ts";
 import type { ServedModel } from "./served-model.ts";
 import type { TensorSpec } from "./signature.ts";
 import { streamInfer } from "./stream-infer.ts";

@@ -7,12 +7,9 @@ import { type Execution, OnnxModel } from "./engines/onnx/onnx-model.ts";
 import { WorkerPool } from "./engines/onnx/worker-pool.ts";
 import { createPredictorBackend } from "./predictor-backend.ts";
 import { createInferenceHistograms, registerModelMetrics } from "./predictor-metrics.ts";
-import {
-  type IndexRow,
-  type ReadinessListener,
-  Repository,
-  servingModel,
-} from "./repository/repository.ts";
+import type { IndexRow, ReadinessListener } from "./repository/model-entry.ts";
+import { Repository } from "./repository/repository.ts";
+import { servingModel } from "./repository/version-state.ts";
 
 /** Settings of a predictor; docs/settings.md has the defaults. */
 export interface PredictorOptions {
