@@ -1,4 +1,7 @@
 // Compiles @tensorwire/client, with the generated and shared sources that it uses, to its dist/.
-import { compile, importScripts } from "./compile.mjs";
+import { compileInto, importScripts, replaceFolder } from "./compile.mjs";
 
-await compile("clients/typescript/tsconfig.build.json", "clients/typescript/dist", importScripts);
+await replaceFolder("clients/typescript/dist", async (folder) => {
+  await compileInto("clients/typescript/tsconfig.build.json", folder);
+  await importScripts(folder);
+});

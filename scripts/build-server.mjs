@@ -1,7 +1,9 @@
-// Compiles the server and its command to dist/, with the declarations that models in TypeScript need.
-import { compile, compileInto, importScripts } from "./compile.mjs";
+// Bundles the server and its command into dist/, with the declarations that models in TypeScript need.
+import { bundle } from "./bundle.mjs";
+import { compileInto, importScripts, replaceFolder } from "./compile.mjs";
 
-await compile("tsconfig.build.json", "dist", async (folder) => {
+await replaceFolder("dist", async (folder) => {
+  await bundle(folder);
   await compileInto("tsconfig.model-types.json", folder);
   await importScripts(folder);
 });

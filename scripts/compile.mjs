@@ -7,30 +7,27 @@ import { fileURLToPath } from "node:url";
 const root = fileURLToPath(new URL("../", import.meta.url));
 
 /**
- * Compiles a TypeScript project. The output takes the place of the last one when it is complete, so
- * that nothing of an earlier build is left and whoever reads it meanwhile finds all of it. Ends the
- * program with the compiler's status if that fails.
+ * Has a folder written anew. The output takes the place of the last one when it is complete, so that
+ * nothing of an earlier build is left and whoever reads it meanwhile finds all of it.
  *
- * @param {string} project - its tsconfig file, from the root of the repository
- * @param {string} outDir - where the output goes, from the root as well
- * @param {(folder: string) => Promise<void>} [finish] - changes the output before it is put in place
+ * @param {string} outDir - where the output goes, from the root of the repository
+ * @param {(folder: string) => Promise<void>} write - puts it into the folder of that absolute path
  */
-export async function compile(project, outDir, finish) {
+export async function replaceFolder(outDir, write) {
   const folder = join(root, "node_modules", ".cache", "tensorwire", `build-${process.pid}`);
   await rm(folder, { recursive: true, force: true });
   await mkdir(dirname(folder), { recursive: true });
-  await compileInto(project, folder);
-  await finish?.(folder);
+  await write(folder);
   await rm(join(root, outDir), { recursive: true, force: true });
   await rename(folder, join(root, outDir));
-  console.log(`${project} compiled to ${outDir}/`);
+  console.log(`${outDir}/ is built`);
 }
 
 /**
- * Compiles a project into a folder that may hold other output. If that fails, removes the folder and ends
- * the program.
+ * Compiles a TypeScript project into a folder that may hold other output. If that fails, removes the
+ * folder and ends the program with the compiler's status.
  *
- * @param {string} project
+ * @param {string} project - its tsconfig file, from the root of the repository
  * @param {string} folder - as an absolute path
  */
 export async function compileInto(project, folder) {

@@ -29,7 +29,7 @@ const parts = {
     run: () => runProgram(node, ["scripts/build-page.mjs"]),
   },
   server: {
-    sources: ["server", "clients/typescript/src", "gen", "tsconfig.json", "tsconfig.build.json"],
+    sources: ["server", "clients/typescript/src", "gen", "tsconfig.json"],
     output: inRoot("dist"),
     run: () => runProgram(node, ["scripts/build-server.mjs"]),
   },

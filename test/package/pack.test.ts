@@ -1,6 +1,7 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { copyFile, glob, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -194,6 +195,60 @@ for (const version of serverNodes) {
     t.deepEqual(await exited, [0, null]);
   });
 }
+
+test.serial("several processes serve from the package", async (t) => {
+  t.timeout(120_000);
+  const command = join(project, "node_modules/tensorwire/bin/tensorwire.js");
+  const args = [command, "serve", join(root, "examples/models/iris"), "--workers", "2"];
+  const server = spawn(nodes.get("24")!, [...args, "--port", "0"], {
+    cwd: project,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const exited = once(server, "exit");
+  t.teardown(() => server.kill("SIGKILL"));
+  let address: string | undefined;
+  for await (const line of createInterface({ input: server.stdout })) {
+    address = /listens on (http:\/\/\S+)/.exec(line)?.[1];
+    if (address !== undefined) break;
+  }
+  t.truthy(address);
+  const answer = await fetch(`${address}/v2/models/iris/ready`);
+  t.is(answer.status, 200);
+  server.kill("SIGTERM");
+  t.deepEqual(await exited, [0, null]);
+});
+
+test.serial(
+  "what the server imports is in the package or comes with it, and licences are named",
+  async (t) => {
+    const installed = join(project, "node_modules/tensorwire");
+    const { dependencies } = JSON.parse(await readFile(join(installed, "package.json"), "utf8"));
+    const files: string[] = [];
+    for await (const name of glob("dist/**/*.js", { cwd: installed })) files.push(name);
+    // A process reads a few files, not one for each source.
+    t.true(files.includes(join("dist", "server", "cli", "main.js")) && files.length < 60);
+    const imported = new Set<string>();
+    for (const file of files) {
+      const code = await readFile(join(installed, file), "utf8");
+      const pattern = /^(?:import|export) (?:[^"'`;]* from )?"([^"]+)"|import\("([^"]+)"\)/gm;
+      for (const [, first, second] of code.matchAll(pattern)) {
+        const specifier = first ?? second ?? "";
+        if (specifier.startsWith(".")) {
+          t.true(existsSync(join(installed, file, "..", specifier)), `${file}: ${specifier}`);
+        } else imported.add(specifier.split("/")[0]!);
+      }
+    }
+    t.true(imported.has("onnxruntime-node"));
+    t.deepEqual(
+      [...imported].filter((name) => !name.startsWith("node:") && !(name in dependencies)),
+      [],
+    );
+    const licenses = await readFile(join(installed, "dist/third-party-licenses.txt"), "utf8");
+    for (const name of ["@connectrpc/connect 2", "pino 10", "prom-client 15"]) {
+      t.true(licenses.includes(name), name);
+    }
+  },
+);
 
 test("the tarball of the client has no tests, sources or server", async (t) => {
   t.timeout(60_000);
