@@ -1,6 +1,7 @@
 import type { Registry } from "@bufbuild/protobuf";
 import { type ConnectRouter, createConnectRouter, type Interceptor } from "@connectrpc/connect";
 import type {
+  Compression,
   UniversalHandlerFn,
   UniversalServerRequest,
   UniversalServerResponse,
@@ -8,7 +9,7 @@ import type {
 import { TensorwireError } from "../errors/tensorwire-error.ts";
 import { createErrorInterceptor, type DescribeError } from "./connect-errors.ts";
 import { reencodeGrpcMessage } from "./grpc-message.ts";
-import { messageCompressions } from "./message-compression.ts";
+import { acceptedCompressions } from "./message-compression.ts";
 import { refusedRpc } from "./refused-rpc.ts";
 import { RequestGuard } from "./request-guard.ts";
 import { boundTimeout } from "./request-timeout.ts";
@@ -30,6 +31,8 @@ export interface ConnectHostOptions {
   readonly onInternalError: (error: TensorwireError, method: string) => void;
   /** Types that messages in google.protobuf.Any may have when they are JSON. */
   readonly jsonRegistry?: Registry;
+  /** Compressions of messages that are taken; default those of server/wire/message-compressions. */
+  readonly compressions?: readonly Compression[];
   /** How errors are told to callers. Default: with google.rpc.ErrorInfo. */
   readonly describeError?: DescribeError;
   /** Answers what is no RPC. */
@@ -38,7 +41,11 @@ export interface ConnectHostOptions {
 
 /** Hosts Connect services: gRPC, gRPC-Web and Connect on the paths of the services' methods. */
 export function createConnectHost(options: ConnectHostOptions): UniversalHandlerFn {
-  const compressions = messageCompressions(options.maxMessageBytes, options.describeError);
+  const compressions = acceptedCompressions(
+    options.maxMessageBytes,
+    options.describeError,
+    options.compressions,
+  );
   const router = createConnectRouter({
     acceptCompression: compressions,
     // Tensors hardly shrink, and compressing them costs more than sending them.
@@ -83,7 +90,9 @@ export function createConnectHost(options: ConnectHostOptions): UniversalHandler
       options.describeError,
     );
     try {
-      const response = await handler({ ...request, body: guard });
+      // Connect refuses streams both ways over HTTP/1.1 by this version, though a caller can send all of its
+      // requests there and take the answers afterwards.
+      const response = await handler({ ...request, httpVersion: "2.0", body: guard });
       return isGrpc(request) ? withReadableMessage(response) : response;
     } finally {
       guard.release();

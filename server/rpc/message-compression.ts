@@ -1,18 +1,20 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
+import type { Compression } from "@connectrpc/connect/protocol";
 import { messageMalformed, messageTooLarge } from "../errors/message-errors.ts";
+import { messageCompressions } from "../wire/message-compressions.ts";
 import { type DescribeError, toConnectError } from "./connect-errors.ts";
 
-type Compression = typeof compressionGzip;
-
-/** The compressions of messages that are taken, and given to callers that ask. */
-export function messageCompressions(
+/**
+ * The compressions of messages that are taken, in the order in which callers are told of them.
+ *
+ * @param compressions - default all of them
+ */
+export function acceptedCompressions(
   maxMessageBytes: number,
   describe: DescribeError = toConnectError,
+  compressions: readonly Compression[] = messageCompressions,
 ): Compression[] {
-  return [compressionGzip, compressionBrotli].map((compression) =>
-    withClearErrors(compression, maxMessageBytes, describe),
-  );
+  return compressions.map((compression) => withClearErrors(compression, maxMessageBytes, describe));
 }
 
 function withClearErrors(

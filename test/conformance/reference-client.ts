@@ -15,11 +15,17 @@ import {
   type Transport,
 } from "@connectrpc/connect";
 import { type Compression, createWritableIterable } from "@connectrpc/connect/protocol";
-import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import type { ConnectTransportSettings } from "../../server/wire/client/connect-transport.ts";
 import { createHttp1Transport } from "../../server/wire/client/http1-transport.ts";
 import { createWireTransport } from "../../server/wire/client/wire-transport.ts";
+import {
+  compressionBrotli,
+  compressionDeflate,
+  compressionGzip,
+  compressionZstd,
+} from "../../server/wire/message-compressions.ts";
 import { readNext, writeDelimited } from "./delimited.ts";
+import { compressionSnappy } from "./snappy.ts";
 import { loadSuiteProtos } from "./suite-protos.ts";
 
 // The client under test of connectconformance: the product's transports with a client of the suite's
@@ -36,6 +42,9 @@ const codecProto = 1;
 const compressions: Readonly<Record<number, Compression>> = {
   2: compressionGzip,
   3: compressionBrotli,
+  4: compressionZstd,
+  5: compressionDeflate,
+  6: compressionSnappy,
 };
 const fullDuplexBidi = 5;
 

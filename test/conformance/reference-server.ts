@@ -8,7 +8,9 @@ import {
 } from "@connectrpc/connect";
 import { createConnectHost } from "../../server/rpc/connect-host.ts";
 import { listenWire } from "../../server/wire/listen.ts";
+import { messageCompressions } from "../../server/wire/message-compressions.ts";
 import { readDelimited, writeDelimited } from "./delimited.ts";
+import { compressionSnappy } from "./snappy.ts";
 import { loadSuiteProtos } from "./suite-protos.ts";
 
 // The server under test of connectconformance: the product's listener and Connect host with the suite's
@@ -228,6 +230,7 @@ const wire = await listenWire({
     onInternalError: (error) => process.stderr.write(`${String(error.cause)}\n`),
     // The suite counts details, and knows of none that a server adds.
     describeError: (error) => new ConnectError(error.message, error.code),
+    compressions: [...messageCompressions, compressionSnappy],
     jsonRegistry: createRegistry(...Object.values(messages)),
     fallback: async () => ({ status: 404 }),
   }),

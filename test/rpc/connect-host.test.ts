@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import type { ClientHttp2Session } from "node:http2";
-import { gzipSync } from "node:zlib";
+import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from "node:zlib";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError, createClient, type ServiceImpl } from "@connectrpc/connect";
 import {
@@ -18,6 +18,7 @@ import {
   ServerLiveRequestSchema,
 } from "../../gen/inference/grpc_service_pb.ts";
 import { TensorwireError } from "../../server/errors/tensorwire-error.ts";
+import { createHttp1Transport } from "../../server/wire/client/http1-transport.ts";
 import { PeerGoneError } from "../../server/wire/request-signal.ts";
 import { closed, type Http2Answer, openHttp2, request2, text } from "../wire/start-wire.ts";
 import { envelope, openGrpcJs, startHost, type TestHost } from "./start-host.ts";
@@ -379,32 +380,55 @@ test("no message, and two, are refused for a unary call", async (t) => {
   }
 });
 
-test("a gzip bomb is refused with the limit", async (t) => {
-  const { port } = await serve(t, echoService);
-  const bomb = envelope(gzipSync(Buffer.alloc(64 * 1024 * 1024)), 1);
-  t.true(bomb.byteLength < 100_000);
-  const [code, message] = statusOf(
-    t,
-    await callRaw(openHttp2(t, port), inferPath, bomb, { "grpc-encoding": "gzip" }),
-  );
-  t.is(code, status.RESOURCE_EXHAUSTED);
-  t.regex(message, /the limit is 1048576 bytes/);
-});
+const compressors = {
+  gzip: gzipSync,
+  br: brotliCompressSync,
+  zstd: zstdCompressSync,
+  deflate: deflateSync,
+} as const;
 
-test("compressed requests are taken, and answers are not compressed unasked", async (t) => {
-  const { port } = await serve(t, echoService);
-  const message = toBinary(
-    ModelInferRequestSchema,
-    create(ModelInferRequestSchema, { rawInputContents: [Buffer.alloc(100_000)] }),
-  );
-  const answer = await callRaw(openHttp2(t, port), inferPath, envelope(gzipSync(message), 1), {
-    "grpc-encoding": "gzip",
-    "grpc-accept-encoding": "gzip",
+for (const [encoding, compress] of Object.entries(compressors)) {
+  test(`a ${encoding} bomb is refused with the limit`, async (t) => {
+    const { port } = await serve(t, echoService);
+    const bomb = envelope(compress(Buffer.alloc(64 * 1024 * 1024)), 1);
+    t.true(bomb.byteLength < 100_000);
+    const [code, message] = statusOf(
+      t,
+      await callRaw(openHttp2(t, port), inferPath, bomb, { "grpc-encoding": encoding }),
+    );
+    t.is(code, status.RESOURCE_EXHAUSTED);
+    t.regex(message, /the limit is 1048576 bytes/);
   });
-  t.is(statusOf(t, answer)[0], status.OK);
-  t.is(answer.body[0], 0, "the flag for compression");
-  const { rawOutputContents } = fromBinary(ModelInferResponseSchema, answer.body.subarray(5));
-  t.is(rawOutputContents[0]?.byteLength, 100_000);
+
+  test(`requests in ${encoding} are taken, and answers are not compressed unasked`, async (t) => {
+    const { port } = await serve(t, echoService);
+    const message = toBinary(
+      ModelInferRequestSchema,
+      create(ModelInferRequestSchema, { rawInputContents: [Buffer.alloc(100_000)] }),
+    );
+    const answer = await callRaw(openHttp2(t, port), inferPath, envelope(compress(message), 1), {
+      "grpc-encoding": encoding,
+      "grpc-accept-encoding": encoding,
+    });
+    t.is(statusOf(t, answer)[0], status.OK);
+    t.is(answer.body[0], 0, "the flag for compression");
+    const { rawOutputContents } = fromBinary(ModelInferResponseSchema, answer.body.subarray(5));
+    t.is(rawOutputContents[0]?.byteLength, 100_000);
+  });
+}
+
+test("over HTTP/1.1 a stream both ways takes all requests, and answers afterwards", async (t) => {
+  for (const protocol of ["connect", "grpc-web"] as const) {
+    const { baseUrl } = await serve(t, echoService);
+    const client = createClient(GRPCInferenceService, createHttp1Transport({ protocol, baseUrl }));
+    const ids: (string | undefined)[] = [];
+    const requests = async function* (): AsyncIterable<{ id: string }> {
+      for (const id of ["a", "b", "c"]) yield { id };
+    };
+    for await (const { inferResponse } of client.modelStreamInfer(requests()))
+      ids.push(inferResponse?.id);
+    t.deepEqual(ids, ["a", "b", "c"], protocol);
+  }
 });
 
 test("an unknown encoding is UNIMPLEMENTED, with those that are known", async (t) => {
@@ -416,7 +440,7 @@ test("an unknown encoding is UNIMPLEMENTED, with those that are known", async (t
   t.is(code, status.UNIMPLEMENTED);
   t.regex(message, /snappy/);
   const fields = { ...answer.headers, ...answer.trailers };
-  t.is(fields["grpc-accept-encoding"], "identity,gzip,br");
+  t.is(fields["grpc-accept-encoding"], "identity,gzip,br,zstd,deflate");
 });
 
 test("an unknown service is UNIMPLEMENTED in the caller's protocol, and names it", async (t) => {

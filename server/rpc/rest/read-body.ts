@@ -1,8 +1,11 @@
 import { promisify } from "node:util";
-import { brotliDecompress, gunzip, inflate } from "node:zlib";
+import { brotliDecompress, gunzip, inflate, constants as zlib, zstdDecompress } from "node:zlib";
 import type { UniversalServerRequest } from "@connectrpc/connect/protocol";
 import { messageOf } from "../../errors/from-unknown.ts";
 import { TensorwireError } from "../../errors/tensorwire-error.ts";
+import { zstdMaxWindowLog } from "../../wire/message-compressions.ts";
+
+const unzstd = promisify(zstdDecompress);
 
 const decompressors: Readonly<
   Record<string, (bytes: Uint8Array, options: { maxOutputLength: number }) => Promise<Buffer>>
@@ -10,6 +13,8 @@ const decompressors: Readonly<
   gzip: promisify(gunzip),
   deflate: promisify(inflate),
   br: promisify(brotliDecompress),
+  zstd: (bytes, options) =>
+    unzstd(bytes, { ...options, params: { [zlib.ZSTD_d_windowLogMax]: zstdMaxWindowLog } }),
 };
 
 /** Content-encodings of bodies that are read, as Accept-Encoding lists them. */

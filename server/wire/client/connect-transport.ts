@@ -7,7 +7,7 @@ import {
 import { createTransport as createConnect } from "@connectrpc/connect/protocol-connect";
 import { createTransport as createGrpc } from "@connectrpc/connect/protocol-grpc";
 import { createTransport as createGrpcWeb } from "@connectrpc/connect/protocol-grpc-web";
-import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
+import { compressionBrotli, compressionGzip } from "../message-compressions.ts";
 import { answerCorrections } from "./answer-corrections.ts";
 
 /** Connect's settings of a transport, all with a default. */
@@ -15,8 +15,9 @@ export type ConnectTransportSettings = Partial<Omit<CommonTransportOptions, "htt
 
 /**
  * Makes a transport for generated clients: one of Connect's three protocols over any HTTP client, with
- * the corrections of {@link answerCorrections}. Answers in gzip and brotli are accepted, requests are not
- * compressed, unless the settings say otherwise.
+ * the corrections of {@link answerCorrections}. Answers in gzip and brotli are asked for, which servers of
+ * all languages have, and requests are not compressed, unless the settings say otherwise;
+ * server/wire/message-compressions has zstd and deflate too.
  *
  * @param baseUrl - where the settings name none
  * @throws ConnectError for limits that are no counts

@@ -1,4 +1,4 @@
-import { brotliCompressSync, deflateSync, gzipSync } from "node:zlib";
+import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from "node:zlib";
 import type { UniversalServerRequest } from "@connectrpc/connect/protocol";
 import test from "ava";
 import fc from "fast-check";
@@ -61,6 +61,7 @@ for (const [encoding, compress] of [
   ["gzip", gzipSync],
   ["deflate", deflateSync],
   ["br", brotliCompressSync],
+  ["zstd", zstdCompressSync],
 ] as const) {
   const header = { "content-encoding": encoding };
 
