@@ -1,13 +1,7 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { BenchCase } from "./cases/bench-case.ts";
-import {
-  type MeasuredPeer,
-  type Measurement,
-  prefixBytes,
-  type Setting,
-  startPeer,
-} from "./measured-peer.ts";
+import { type MeasuredPeer, type Measurement, type Setting, startPeer } from "./measured-peer.ts";
 import type { Options } from "./options.ts";
 import type { Peer } from "./peers/peer.ts";
 
@@ -31,6 +25,8 @@ export interface Remark {
 export interface CaseResult {
   readonly case: string;
   readonly about: string;
+  /** Rows of a call; 0 if it has none. */
+  readonly rows: number;
   /** Title with version, by the name of the peer. */
   readonly titles: Readonly<Record<string, string>>;
   readonly series: readonly Series[];
@@ -58,15 +54,14 @@ export async function measureCase(
   const folder = join(parent, benchCase.name);
   mkdirSync(folder);
   const call = benchCase.makeCall();
-  const bodyFile = join(folder, "request.bin");
-  writeFileSync(bodyFile, framed(call.request));
-  const setting: Setting = { options, call, bodyFile, models, tools, folder, signal };
+  const setting: Setting = { options, call, models, tools, folder, signal };
 
   const started: MeasuredPeer[] = [];
   const failed: Remark[] = [];
   const series: Series[] = [];
   try {
     for (const peer of peers) {
+      if (peer.serves && !peer.serves(call)) continue;
       progress(`${benchCase.name}: starting ${peer.name}`);
       try {
         started.push(await startPeer(peer, setting));
@@ -109,6 +104,7 @@ export async function measureCase(
   return {
     case: benchCase.name,
     about: benchCase.about,
+    rows: call.rows,
     titles: Object.fromEntries(started.map(({ name, title }) => [name, title])),
     series,
     remarks: [...failed, ...restarted],
@@ -118,12 +114,4 @@ export async function measureCase(
 /** Numbers of calls in flight, none above the limit of the case and none twice. */
 function levels(wanted: readonly number[], limit: number): readonly number[] {
   return [...new Set(wanted.map((inFlight) => Math.min(inFlight, limit)))];
-}
-
-/** A message as gRPC sends it: not compressed, with its length. */
-function framed(message: Uint8Array): Buffer {
-  const frame = Buffer.alloc(prefixBytes + message.byteLength);
-  frame.writeUInt32BE(message.byteLength, 1);
-  frame.set(message, prefixBytes);
-  return frame;
 }

@@ -1,14 +1,13 @@
 import { mkdirSync, mkdtempSync } from "node:fs";
 import { join } from "node:path";
+import type { Caller, LoadResult } from "./callers/caller.ts";
+import { createGrpcCaller } from "./callers/grpc-caller.ts";
 import type { BenchCall } from "./cases/bench-case.ts";
 import { freePorts } from "./free-ports.ts";
-import { callUnary } from "./grpc-call.ts";
-import { type LoadResult, runH2load } from "./h2load.ts";
 import type { Options } from "./options.ts";
 import type { Peer } from "./peers/peer.ts";
 import { usageOf } from "./process-tree.ts";
 import { type ServerProcess, startServer } from "./server-process.ts";
-import { requireModel, serverVersion } from "./server-questions.ts";
 
 /** One measurement. */
 export interface Measurement extends LoadResult {
@@ -40,8 +39,6 @@ export interface MeasuredPeer {
 export interface Setting {
   readonly options: Options;
   readonly call: BenchCall;
-  /** File with the request as gRPC frames it. */
-  readonly bodyFile: string;
   /** Model repository. */
   readonly models: string;
   /** Folder of scripts/install-interop-tools.sh. */
@@ -57,10 +54,6 @@ interface CheckedServer {
   readonly answerBytes: number;
 }
 
-/** Bytes before a message in gRPC: a flag and the length. */
-export const prefixBytes = 5;
-/** Time for one call outside a measurement; a slow peer needs seconds for large messages. */
-const callDeadlineMs = 60_000;
 /** Time between the last word of a server that crashes and its end. */
 const graceToEndMs = 1_000;
 const maxRestarts = 3;
@@ -73,7 +66,9 @@ const firstWarmUpFactor = 3;
  */
 export async function startPeer(peer: Peer, setting: Setting): Promise<MeasuredPeer> {
   const { call, options, signal } = setting;
-  let server = await startChecked(peer, setting);
+  const folder = mkdtempSync(join(setting.folder, `${peer.name}-calls-`));
+  const caller = (peer.makeCaller ?? createGrpcCaller)(call, folder);
+  let server = await startChecked(peer, caller, setting);
   let warm = false;
   const restarts: string[] = [];
 
@@ -82,12 +77,9 @@ export async function startPeer(peer: Peer, setting: Setting): Promise<MeasuredP
     inFlight: number,
     callsPerSecond?: number,
   ): Promise<LoadResult> => {
-    const { bodyFile, folder } = setting;
-    const url = `http://127.0.0.1:${server.process.port}${call.path}`;
-    const timesFile = join(folder, "times.tsv");
-    const core = options.clientCore;
     const rate = callsPerSecond === undefined ? {} : { callsPerSecond };
-    return runH2load({ url, bodyFile, inFlight, seconds, ...rate, core, timesFile }, signal);
+    const { port } = server.process;
+    return caller.run({ port, inFlight, seconds, ...rate, core: options.clientCore, signal });
   };
 
   const measureOnce = async (inFlight: number): Promise<Measurement> => {
@@ -98,12 +90,12 @@ export async function startPeer(peer: Peer, setting: Setting): Promise<MeasuredP
     const before = usageOf(process.pid);
     const result = await load(options.seconds, inFlight);
     const after = usageOf(process.pid);
-    // h2load sees HTTP statuses. A call that gRPC failed has 200 and no body, so bodies are weighed.
+    // A load sees HTTP statuses. A call that gRPC failed has 200 and no body, so bodies are weighed.
     if (result.bodyBytes < result.calls * answerBytes) {
       const given = `${result.calls} answers had ${result.bodyBytes} bytes`;
       throw new Error(`${given}, expected ${answerBytes} each: some calls failed`);
     }
-    await checkedAnswer(process, call);
+    await caller.checkedAnswer(process.port);
     const cpuMicros = (after.cpuMs - before.cpuMs) * 1000;
     const measured = { ...result, cpuMicrosPerCall: cpuMicros / result.calls };
     if (options.rateShare === 0) return measured;
@@ -122,7 +114,7 @@ export async function startPeer(peer: Peer, setting: Setting): Promise<MeasuredP
       if (restarts.length === maxRestarts) throw new Error(end, { cause: error });
       restarts.push(`${inFlight} in flight: ${end}`);
       await server.process.stop();
-      server = await startChecked(peer, setting);
+      server = await startChecked(peer, caller, setting);
       warm = false;
       return measure(inFlight);
     }
@@ -131,7 +123,7 @@ export async function startPeer(peer: Peer, setting: Setting): Promise<MeasuredP
   try {
     return {
       name: peer.name,
-      title: `${peer.title} ${await serverVersion(server.process.port)}`,
+      title: `${peer.title} ${await caller.version(server.process.port)}`,
       restarts,
       measure,
       rssBytes: () => usageOf(server.process.pid).rssBytes,
@@ -143,27 +135,26 @@ export async function startPeer(peer: Peer, setting: Setting): Promise<MeasuredP
   }
 }
 
-async function startChecked(peer: Peer, setting: Setting): Promise<CheckedServer> {
-  const { call, models, tools, options, signal } = setting;
+async function startChecked(peer: Peer, caller: Caller, setting: Setting): Promise<CheckedServer> {
+  const { models, tools, options, signal } = setting;
   const folder = mkdtempSync(join(setting.folder, `${peer.name}-`));
   const [port, ...sparePorts] = (await freePorts(3)) as [number, number, number];
   const work = join(folder, "work");
   mkdirSync(work);
   const launch = peer.launch({ models, port, sparePorts, folder: work, tools });
   const logFile = join(folder, "output.log");
-  const process = await startServer(launch, { port, core: options.serverCore, logFile, signal });
+  const core = options.serverCore;
+  const process = await startServer(launch, {
+    port,
+    core,
+    logFile,
+    isReady: caller.isReady,
+    signal,
+  });
   try {
-    if (call.model !== undefined) await requireModel(port, call.model);
-    return { process, answerBytes: await checkedAnswer(process, call) };
+    return { process, answerBytes: await caller.checkedAnswer(port) };
   } catch (error) {
     await process.stop();
     throw error;
   }
-}
-
-/** Sends the call once and compares the answer; gives the bytes of its body. */
-async function checkedAnswer({ port }: ServerProcess, call: BenchCall): Promise<number> {
-  const response = await callUnary(port, call.path, call.request, callDeadlineMs);
-  call.check(response);
-  return prefixBytes + response.byteLength;
 }

@@ -26,7 +26,7 @@ export const usage = `Measures this server and its peers, and prints a table of 
   npm run bench -- [options]
 
   --case NAME,...       cases to run                          (all)
-  --peers NAME,...      ours, kserve, mlserver, triton        (all)
+  --peers NAME,...      ours, kserve, mlserver, triton, bare  (all)
   --in-flight N,...     calls in flight on the connection     (1,64)
   --seconds N           length of one measurement             (3)
   --warm-up N           seconds of load before each           (1)
@@ -64,7 +64,7 @@ export function readOptions(argv: readonly string[]): Command {
       help: { type: "boolean", short: "h" },
       list: { type: "boolean" },
       case: { type: "string", multiple: true, default: [] },
-      peers: { type: "string", default: "ours,kserve,mlserver,triton" },
+      peers: { type: "string", default: "ours,kserve,mlserver,triton,bare" },
       "in-flight": { type: "string", default: "1,64" },
       seconds: { type: "string", default: "3" },
       "warm-up": { type: "string", default: "1" },

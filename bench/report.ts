@@ -8,6 +8,7 @@ const reference = "ours";
 const columns = [
   "server",
   "calls/s",
+  "rows/s",
   "spread",
   "p50",
   "p99",
@@ -37,7 +38,7 @@ export function caseReport(result: CaseResult, format: "text" | "markdown"): str
 function rowsOf(result: CaseResult, inFlight: number): readonly (readonly string[])[] {
   const series = result.series.filter((one) => one.inFlight === inFlight);
   const own = series.find(({ peer }) => peer === reference);
-  const rows = series.map((one) => rowOf(one, own, result.titles[one.peer] ?? one.peer));
+  const rows = series.map((one) => rowOf(one, own, result));
   return withoutEmptyColumns([columns, ...rows]);
 }
 
@@ -48,14 +49,20 @@ function withoutEmptyColumns(rows: readonly (readonly string[])[]): readonly (re
   return rows.map((row) => row.filter((_, column) => filled[column]));
 }
 
-function rowOf(series: Series, own: Series | undefined, title: string): readonly string[] {
-  const { measurements, rssBytes } = series;
+function rowOf(
+  series: Series,
+  own: Series | undefined,
+  { titles, rows }: CaseResult,
+): readonly string[] {
+  const { peer, measurements, rssBytes } = series;
   const middle = (figure: (one: Measurement) => number) => median(measurements.map(figure));
   const rates = measurements.map(({ callsPerSecond }) => callsPerSecond);
   const rate = median(rates);
   return [
-    title,
+    titles[peer] ?? peer,
     withDigits(rate),
+    // Of one row it is the number of calls again.
+    rows > 1 ? withDigits(rate * rows) : "",
     `${Math.round(((Math.max(...rates) - Math.min(...rates)) / rate) * 100)} %`,
     milliseconds(middle((one) => one.p50Micros)),
     milliseconds(middle((one) => one.p99Micros)),

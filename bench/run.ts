@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { arch, cpus, release, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,7 +10,8 @@ import { peers } from "./peers/peers.ts";
 import { caseReport } from "./report.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const models = join(root, "examples", "models");
+/** Folders with the models of the cases. */
+const modelFolders = [join(root, "examples", "models"), join(root, "bench", "models")];
 const tools = process.env.TENSORWIRE_TOOLS ?? join(root, ".cache", "tools");
 
 /**
@@ -28,6 +29,18 @@ function named<T extends { readonly name: string }>(
     throw new Error(`there is no ${kind} "${unknown}"; there are ${known}`);
   }
   return all.filter(({ name }) => names.includes(name));
+}
+
+/** One repository of the models alone: servers take every folder of it for a model. */
+function gatherModels(folder: string): string {
+  const models = join(folder, "models");
+  for (const from of modelFolders) {
+    for (const entry of readdirSync(from, { withFileTypes: true })) {
+      if (!entry.isDirectory()) continue;
+      cpSync(join(from, entry.name), join(models, entry.name), { recursive: true });
+    }
+  }
+  return models;
 }
 
 function requireCommand(command: string, remedy: string): void {
@@ -61,6 +74,7 @@ async function runBenchmark(options: Options): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "tensorwire-bench-"));
   const results: CaseResult[] = [];
   try {
+    const models = gatherModels(folder);
     for (const benchCase of chosenCases) {
       const result = await measureCase(benchCase, present, options, {
         models,

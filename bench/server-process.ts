@@ -3,7 +3,6 @@ import { once } from "node:events";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { setTimeout as wait } from "node:timers/promises";
 import type { Launch } from "./peers/peer.ts";
-import { isServerReady } from "./server-questions.ts";
 
 /** A server that is ready. */
 export interface ServerProcess {
@@ -22,6 +21,8 @@ export interface StartOptions {
   readonly core: number;
   /** File for what it writes. */
   readonly logFile: string;
+  /** Asks it, if the launch names no URL for that. */
+  readonly isReady: (port: number) => Promise<boolean>;
   /** Ends the wait for it. */
   readonly signal: AbortSignal;
 }
@@ -38,7 +39,7 @@ const shownLines = 15;
  */
 export async function startServer(
   launch: Launch,
-  { port, core, logFile, signal }: StartOptions,
+  { port, core, logFile, isReady, signal }: StartOptions,
 ): Promise<ServerProcess> {
   const log = openSync(logFile, "w");
   const child = spawn("taskset", ["-c", `${core}`, launch.command, ...launch.args], {
@@ -64,7 +65,7 @@ export async function startServer(
     return stopped;
   };
   try {
-    await waitUntilReady(endWithin, launch, port, signal);
+    await waitUntilReady(endWithin, launch, () => isReady(port), signal);
   } catch (error) {
     await stop();
     throw error;
@@ -75,11 +76,11 @@ export async function startServer(
 async function waitUntilReady(
   endWithin: ServerProcess["endWithin"],
   { readyUrl }: Launch,
-  port: number,
+  isReady: () => Promise<boolean>,
   signal: AbortSignal,
 ): Promise<void> {
   const limit = performance.now() + readyWithinMs;
-  while (!(readyUrl === undefined ? await isServerReady(port) : await answersOk(readyUrl))) {
+  while (!(readyUrl === undefined ? await isReady() : await answersOk(readyUrl))) {
     if (performance.now() > limit) {
       throw new Error(`the server was not ready within ${readyWithinMs / 1000} s`);
     }

@@ -1,3 +1,27 @@
+/** A call of a model without a protocol: what is computed, and nothing around it. */
+export interface BareCall {
+  readonly model: string;
+  readonly inputs: readonly BareInput[];
+  /** Contents of all inputs, one behind the other. */
+  readonly contents: Uint8Array;
+  /** Names of the outputs, in the order in which their contents are answered. */
+  readonly outputs: readonly string[];
+  /** Bytes of all outputs. */
+  readonly answerBytes: number;
+  /**
+   * Compares the contents of all outputs with what is expected.
+   * @throws Error that says what differs
+   */
+  check(contents: Uint8Array): void;
+}
+
+/** An input of a {@link BareCall}. */
+export interface BareInput {
+  readonly name: string;
+  readonly datatype: string;
+  readonly shape: readonly number[];
+}
+
 /** One call that a benchmark sends again and again. */
 export interface BenchCall {
   /** `/package.Service/Method` */
@@ -6,6 +30,10 @@ export interface BenchCall {
   readonly request: Uint8Array;
   /** Model that must be ready first; none for calls to the server itself. */
   readonly model?: string;
+  /** Rows of the first dimension; 0 for calls to the server itself. */
+  readonly rows: number;
+  /** The same call without a protocol, for the peer that has none. */
+  readonly bare?: BareCall;
   /**
    * Compares an answer with what is expected.
    * @throws Error that says what differs

@@ -29,15 +29,24 @@ export function compareOutputs(
     }
     const given = response.rawOutputContents[index];
     if (given === undefined) throw new Error(`output "${name}" has no raw contents`);
-    if (given.byteLength !== bytes.byteLength) {
-      throw new Error(
-        `output "${name}" has ${given.byteLength} bytes, expected ${bytes.byteLength}`,
-      );
-    }
-    if (datatype === "FP32") compareFloats(name, given, bytes);
-    else if (Buffer.compare(given, bytes) !== 0) {
-      throw new Error(`output "${name}" differs from what is expected`);
-    }
+    compareContents({ name, datatype, bytes }, given);
+  }
+}
+
+/**
+ * Compares contents of an output with those expected.
+ * @throws Error that names the first difference
+ */
+export function compareContents(
+  { name, datatype, bytes }: ExpectedOutput,
+  given: Uint8Array,
+): void {
+  if (given.byteLength !== bytes.byteLength) {
+    throw new Error(`output "${name}" has ${given.byteLength} bytes, expected ${bytes.byteLength}`);
+  }
+  if (datatype === "FP32") compareFloats(name, given, bytes);
+  else if (Buffer.compare(given, bytes) !== 0) {
+    throw new Error(`output "${name}" differs from what is expected`);
   }
 }
 

@@ -5,6 +5,6 @@ import { identityCall } from "./identity-call.ts";
 export const identity600kb: BenchCase = {
   name: "identity-600kb",
   about: "ModelInfer, identity, 602 112 bytes of FP32 in and out, raw contents",
-  maxInFlight: 64,
+  maxInFlight: 256,
   makeCall: () => identityCall(3 * 224 * 224),
 };

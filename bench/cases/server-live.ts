@@ -10,6 +10,7 @@ export const serverLive: BenchCase = {
   makeCall: () => ({
     path: "/inference.GRPCInferenceService/ServerLive",
     request: new Uint8Array(0),
+    rows: 0,
     check(response) {
       if (!fromBinary(ServerLiveResponseSchema, response).live) throw new Error("live is false");
     },

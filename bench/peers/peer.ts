@@ -1,8 +1,11 @@
+import type { MakeCaller } from "../callers/caller.ts";
+import type { BenchCall } from "../cases/bench-case.ts";
+
 /** What a peer gets to start with. */
 export interface Place {
   /** Model repository, `<model>/<version>/model.onnx`. */
   readonly models: string;
-  /** Port on which it speaks gRPC without TLS. */
+  /** Port on which it speaks gRPC without TLS, or what its caller speaks. */
   readonly port: number;
   /** Further free ports, for peers that insist on more. */
   readonly sparePorts: readonly [number, number];
@@ -30,6 +33,10 @@ export interface Peer {
   readonly title: string;
   /** Says why it cannot be started here, or undefined. */
   missing(tools: string): string | undefined;
+  /** Whether it can answer such a call; without it, it can any. */
+  readonly serves?: (call: BenchCall) => boolean;
+  /** How it is called; without it, by gRPC. */
+  readonly makeCaller?: MakeCaller;
   /** Prepares the folder and says what to run. */
   launch(place: Place): Launch;
 }

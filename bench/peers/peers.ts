@@ -1,3 +1,4 @@
+import { bare } from "./bare.ts";
 import { kserve } from "./kserve.ts";
 import { mlserver } from "./mlserver.ts";
 import { ours } from "./ours.ts";
@@ -6,5 +7,5 @@ import { triton } from "./triton.ts";
 
 /** Every peer, ours first: the others are compared with it. */
 export function peers(ourFlags: readonly string[]): readonly Peer[] {
-  return [ours(ourFlags), kserve, mlserver, triton];
+  return [ours(ourFlags), kserve, mlserver, triton, bare];
 }

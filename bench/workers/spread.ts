@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs, promisify } from "node:util";
-import { readOutput } from "../h2load.ts";
+import { readOutput } from "../callers/h2load.ts";
 import { median } from "../statistics.ts";
 import { type Way, ways } from "./ways.ts";
 

@@ -4,8 +4,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { runH2load } from "../../callers/h2load.ts";
 import { freePorts } from "../../free-ports.ts";
-import { runH2load } from "../../h2load.ts";
 
 // What the frame forwarder costs: small unary calls of gRPC from h2load straight to our own server, and
 // through forwardStream to the same server. By default the forwarder has core 0 to itself, and the server
@@ -64,13 +64,14 @@ async function start(core: number, ...role: string[]): Promise<void> {
 
 async function measure(port: number, inFlight: number) {
   const load = {
-    url: `http://127.0.0.1:${port}/bench.Service/Method`,
+    port,
+    path: "/bench.Service/Method",
     bodyFile,
     inFlight,
     core: cores[2]!,
     timesFile: join(folder, "times"),
+    signal: new AbortController().signal,
   };
-  const { signal } = new AbortController();
-  await runH2load({ ...load, seconds: Math.min(1, seconds) }, signal);
-  return runH2load({ ...load, seconds }, signal);
+  await runH2load({ ...load, seconds: Math.min(1, seconds) });
+  return runH2load({ ...load, seconds });
 }

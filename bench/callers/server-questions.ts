@@ -4,7 +4,7 @@ import {
   ModelReadyResponseSchema,
   ServerMetadataResponseSchema,
   ServerReadyResponseSchema,
-} from "../gen/inference/grpc_service_pb.ts";
+} from "../../gen/inference/grpc_service_pb.ts";
 import { callUnary } from "./grpc-call.ts";
 
 const service = "/inference.GRPCInferenceService";

@@ -2,34 +2,17 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync, rmSync } from "node:fs";
 import { text } from "node:stream/consumers";
-import { quantile } from "./statistics.ts";
+import { quantile } from "../statistics.ts";
+import type { Load, LoadResult } from "./caller.ts";
 
-/** What h2load is to do: one connection, one thread. */
-export interface Load {
-  readonly url: string;
+/** What h2load is to do. */
+export interface H2Load extends Load {
+  /** `/package.Service/Method` */
+  readonly path: string;
   /** File with the body of each request. */
   readonly bodyFile: string;
-  /** Streams open at once. */
-  readonly inFlight: number;
-  readonly seconds: number;
-  /** Calls begun a second; as fast as answers come if it is left out. */
-  readonly callsPerSecond?: number;
-  readonly core: number;
   /** File for the time of each request; written anew and removed. */
   readonly timesFile: string;
-}
-
-/** What h2load saw. */
-export interface LoadResult {
-  /** Calls that ended within the time, all with an HTTP status of 2xx. */
-  readonly calls: number;
-  readonly callsPerSecond: number;
-  /** Time from request to end of response, in microseconds. */
-  readonly meanMicros: number;
-  readonly p50Micros: number;
-  readonly p99Micros: number;
-  /** Bytes of all response bodies. */
-  readonly bodyBytes: number;
 }
 
 /** Time beyond the measurement that h2load may take to connect and to end. */
@@ -39,8 +22,8 @@ const graceMs = 20_000;
  * Sends calls over cleartext HTTP/2 for some seconds.
  * @throws Error if a call failed, none ended, or h2load does not end
  */
-export async function runH2load(load: Load, signal: AbortSignal): Promise<LoadResult> {
-  const { url, bodyFile, inFlight, seconds, callsPerSecond, core, timesFile } = load;
+export async function runH2load(load: H2Load): Promise<LoadResult> {
+  const { port, path, bodyFile, inFlight, seconds, callsPerSecond, core, timesFile, signal } = load;
   rmSync(timesFile, { force: true });
   const limitMs = seconds * 1000 + graceMs;
   const timeLimit = AbortSignal.timeout(limitMs);
@@ -52,7 +35,7 @@ export async function runH2load(load: Load, signal: AbortSignal): Promise<LoadRe
       ...(callsPerSecond === undefined ? [] : [`--rps=${callsPerSecond}`]),
       ...[`--data=${bodyFile}`, `--log-file=${timesFile}`],
       ...["--header=content-type: application/grpc", "--header=te: trailers"],
-      url,
+      `http://127.0.0.1:${port}${path}`,
     ],
     {
       stdio: ["ignore", "pipe", "pipe"],
