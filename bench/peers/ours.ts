@@ -18,6 +18,8 @@ export function ours(flags: readonly string[]): Peer {
         models,
         ...["--host", "127.0.0.1", "--port", `${port}`],
         ...["--intra-op-threads", "1", "--log-level", "warn"],
+        // The largest case has 16 messages of 16 MiB under way on its one connection.
+        ...["--max-connection-memory", "1GiB"],
         ...flags,
       ],
       readyUrl: `http://127.0.0.1:${port}/health/ready`,

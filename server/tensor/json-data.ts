@@ -362,8 +362,8 @@ function floatsText(values: Float32Array | Float64Array): string {
 }
 
 function floatText(value: number): string {
-  // JSON has -0, which JSON.stringify does not write.
-  if (Object.is(value, -0)) return "-0";
+  // JSON.stringify writes 0. Python reads "-0" as an integer, which has no sign.
+  if (Object.is(value, -0)) return "-0.0";
   return Number.isFinite(value) ? String(value) : `"${value}"`;
 }
 

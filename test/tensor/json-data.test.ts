@@ -246,9 +246,9 @@ for (const [datatype, bytes] of [
     const contents = new Uint8Array(bytes.buffer);
     const tensor: Tensor = { name: "x", datatype, shape: [4], bytes: contents };
     const text = [...jsonChunks(tensor)].join("");
-    t.is(text, '-0,"NaN","Infinity","-Infinity"');
+    t.is(text, '-0.0,"NaN","Infinity","-Infinity"');
     const zero: Tensor = { ...tensor, shape: [1], bytes: contents.slice(0, contents.length / 4) };
-    t.is([...jsonChunks(zero)].join(""), "-0");
+    t.is([...jsonChunks(zero)].join(""), "-0.0");
     t.deepEqual(decodeJsonRaw("x", datatype, [4], parseLosslessJson(`[${text}]`)), contents);
   });
 }
