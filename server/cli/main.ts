@@ -8,6 +8,7 @@ import { modelsCommand } from "./models.ts";
 import { optimizeCommand } from "./optimize.ts";
 import type { TextSink } from "./program.ts";
 import { serveCommand } from "./serve.ts";
+import { simulateCommand } from "./simulate.ts";
 
 /** Width of what is no terminal. */
 const defaultColumns = 80;
@@ -25,7 +26,7 @@ function sinkOf(stream: NodeJS.WriteStream): TextSink {
 }
 
 const exitCode = await dispatch(
-  [serveCommand, inferCommand, modelsCommand, optimizeCommand, keysCommand],
+  [serveCommand, inferCommand, modelsCommand, optimizeCommand, keysCommand, simulateCommand],
   process.argv.slice(2),
   {
     env: process.env,

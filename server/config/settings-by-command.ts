@@ -3,6 +3,7 @@ import { keysSettings } from "./keys-settings.ts";
 import { optimizeSettings } from "./optimize-settings.ts";
 import { serveSettings } from "./serve-settings.ts";
 import type { Settings } from "./setting.ts";
+import { simulateSettings } from "./simulate-settings.ts";
 
 /** Declared settings of every command that has some. */
 export const settingsByCommand = {
@@ -11,6 +12,7 @@ export const settingsByCommand = {
   models: modelsSettings,
   optimize: optimizeSettings,
   keys: keysSettings,
+  simulate: simulateSettings,
 } as const satisfies Readonly<Record<string, Settings>>;
 
 /** What scripts of the checkout read as TENSORWIRE_TOOLS and the like, and hand on to what they start. */
