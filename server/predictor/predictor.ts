@@ -72,7 +72,7 @@ export function createPredictor(options: PredictorOptions): Predictor {
     openOnnx({ model, path, instances }) {
       const intraOpThreads = options.intraOpThreads || Math.max(1, Math.floor(cores / instances));
       const session = { model, path, intraOpThreads };
-      return OnnxModel.load(pool, session, instances, options.execution, log);
+      return OnnxModel.load(pool, { session, instances, execution: options.execution }, log);
     },
     backend: () => backend,
     maxQueueSize: options.maxQueueSize,

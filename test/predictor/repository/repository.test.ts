@@ -29,7 +29,11 @@ async function open(
     paths: [folder],
     modelName: undefined,
     openOnnx: ({ model, path, instances }) =>
-      OnnxModel.load(pool, { model, path, intraOpThreads: 1 }, instances, "worker", log),
+      OnnxModel.load(
+        pool,
+        { session: { model, path, intraOpThreads: 1 }, instances, execution: "worker" },
+        log,
+      ),
     backend: () => {
       throw new Error("no model here calls the server");
     },

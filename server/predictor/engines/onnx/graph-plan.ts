@@ -37,7 +37,7 @@ export interface GraphPlan {
 }
 
 /** Operators that repeat work, or make tensors of a size, as the values of an input say. */
-const valueDependent = [
+export const valueDependent = [
   "ConstantOfShape",
   "Expand",
   "If",

@@ -11,6 +11,8 @@ export interface ModelOutline {
   readonly initializers: ReadonlySet<string>;
   /** Operators of the nodes of the main graph, such as `MatMul`. */
   readonly operators: ReadonlySet<string>;
+  /** Whether an initializer of the main graph keeps its contents in another file. */
+  readonly external: boolean;
 }
 
 // Field numbers of ModelProto, GraphProto, NodeProto and TensorProto (proto/onnx/onnx.proto).
@@ -22,6 +24,7 @@ const graphInput = 11;
 const graphOutput = 12;
 const nodeOperator = 4;
 const tensorName = 8;
+const tensorExternalData = 13;
 
 /**
  * Reads the outline of a serialized ModelProto in one pass that skips attributes and weights.
@@ -35,6 +38,18 @@ export function readModelOutline(bytes: Uint8Array): ModelOutline {
   const operators = new Set<string>();
   let irVersion = 0;
   let hasGraph = false;
+  let external = false;
+  const readInitializer = (tensor: Uint8Array): void => {
+    let name = "";
+    forEachField(tensor, (field, wireType, reader) => {
+      if (field === tensorName && wireType === WireType.LengthDelimited) name = reader.string();
+      else {
+        external ||= field === tensorExternalData;
+        reader.skip(wireType, field);
+      }
+    });
+    initializers.add(name);
+  };
   forEachField(bytes, (field, wireType, reader) => {
     if (field === modelIrVersion && wireType === WireType.Varint) {
       irVersion = Number(reader.int64());
@@ -54,7 +69,7 @@ export function readModelOutline(bytes: Uint8Array): ModelOutline {
             outputs.push(fromBinary(ValueInfoProtoSchema, graphReader.bytes()));
             return;
           case graphInitializer:
-            initializers.add(readString(graphReader.bytes(), tensorName));
+            readInitializer(graphReader.bytes());
             return;
           default:
             graphReader.skip(graphWireType, graphField);
@@ -65,7 +80,7 @@ export function readModelOutline(bytes: Uint8Array): ModelOutline {
     }
   });
   if (!hasGraph) throw new Error("the file holds no ONNX graph");
-  return { irVersion, inputs, outputs, initializers, operators };
+  return { irVersion, inputs, outputs, initializers, operators, external };
 }
 
 /** The last value of a string field of a message. */

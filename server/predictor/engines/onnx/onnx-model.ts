@@ -1,10 +1,12 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Log } from "../../../observability/log.ts";
 import { type Tensor, tensorByteLength } from "../../../tensor/tensor.ts";
 import type { EngineModel, EngineResult } from "../engine.ts";
 import type { GraphPort } from "./graph-plan.ts";
 import { OnnxSession, type OnnxSessionOptions } from "./onnx-session.ts";
-import { inlineByteLimit, type WarmUpSample } from "./placement.ts";
+import { inlineByteLimit, usualHopNs, type WarmUpSample } from "./placement.ts";
 import { RemoteInstances } from "./remote-instances.ts";
+import { readSmallModel } from "./small-model.ts";
 import type { WorkerPool } from "./worker-pool.ts";
 
 /** Where calls may run: in the thread of the sockets, in a worker thread, or as measured. */
@@ -14,7 +16,7 @@ export type Execution = "auto" | "inline" | "worker";
  * Longest time for which one call may hold up the thread of the sockets, in ns. One that takes longer
  * shows that the time does not grow with the size as warm-up foretold.
  */
-const slowestInlineNs = 2_000_000;
+const defaultSlowestInlineNs = 2_000_000;
 
 /**
  * What the moving mean of the times of inline calls takes of each, and the most that one call counts,
@@ -27,73 +29,121 @@ const mostOfOneCall = 8;
 const maxWarmUpRuns = 50;
 const maxWarmUpMs = 50;
 
+/** Time in ms from which on no run of a sample is added where the thread of the sockets runs it. */
+const maxInlineMs = 3;
+
+/**
+ * A sample that would take longer than this, in ns, is left out there; the samples of warm-up-samples.ts
+ * grow this many times.
+ */
+const longestSampleNs = 20_000_000;
+const furtherSampleTimes = 64;
+
 /** Measurements of different models wait for each other: they would measure one another. */
 let measuring: Promise<unknown> = Promise.resolve();
+
+/** What opening an ONNX model takes. */
+export interface OnnxModelOptions {
+  readonly session: OnnxSessionOptions;
+  /** Sessions, each in a worker of its own. */
+  readonly instances: number;
+  readonly execution: Execution;
+  /**
+   * Time of an inline call, in ns, above which a model leaves the thread of the sockets for good; 2 ms
+   * without it.
+   */
+  readonly slowestInlineNs?: number;
+}
 
 /**
  * An ONNX model. It is opened in a worker thread, so that loading holds up nobody. If warm-up shows
  * that small calls take less time than the hop to the worker and back, a second session is opened in
  * the thread of the sockets for those.
+ *
+ * A model whose file shows that it is small goes the other way round: it is opened and measured in the
+ * thread of the sockets, and a worker is asked for it when a call comes that does not belong there. A
+ * server with small models alone has no worker then, which saves 20 MB and a third of the start.
  */
 export class OnnxModel implements EngineModel {
   readonly inputs: readonly GraphPort[];
   readonly outputs: readonly GraphPort[];
+  readonly instances: number;
   readonly #options: OnnxSessionOptions;
   readonly #execution: Execution;
   readonly #log: Log;
-  readonly #remotes: RemoteInstances;
+  readonly #pool: WorkerPool;
   readonly #slowestInlineNs: number;
+  readonly #timeFollowsSize: boolean;
+  /** Sessions in workers; `undefined` until they are needed. */
+  #remotes: Promise<RemoteInstances> | undefined;
+  #remoteBytes = 0;
   #inline: OnnxSession | undefined;
   /** Input bytes up to which a call runs inline. */
   #inlineBytes = 0;
+  #inlineMemoryBytes = 0;
   /** Moving mean of the times of inline calls. */
   #meanNs = 0;
 
   private constructor(
-    options: OnnxSessionOptions,
-    execution: Execution,
+    pool: WorkerPool,
+    { session, instances, execution, slowestInlineNs = defaultSlowestInlineNs }: OnnxModelOptions,
     log: Log,
-    remotes: RemoteInstances,
-    slowest: number,
+    declared: Pick<OnnxSession, "inputs" | "outputs" | "timeFollowsSize">,
   ) {
-    this.inputs = remotes.inputs;
-    this.outputs = remotes.outputs;
-    this.#options = options;
+    this.inputs = declared.inputs;
+    this.outputs = declared.outputs;
+    this.#timeFollowsSize = declared.timeFollowsSize;
+    this.instances = instances;
+    this.#options = session;
     this.#execution = execution;
     this.#log = log;
-    this.#remotes = remotes;
-    this.#slowestInlineNs = slowest;
+    this.#pool = pool;
+    this.#slowestInlineNs = slowestInlineNs;
   }
 
   /**
-   * Opens the model in workers of the pool.
+   * Opens the model.
    *
-   * @param instances - sessions, each in a worker of its own
-   * @param slowest - time of an inline call, in ns, above which the model leaves the thread of the
-   * sockets for good
+   * @throws TensorwireError `MODEL_LOAD_FAILED`, `MODEL_UNSUPPORTED`
    */
-  static async load(
-    pool: WorkerPool,
-    options: OnnxSessionOptions,
-    instances: number,
-    execution: Execution,
-    log: Log,
-    slowest = slowestInlineNs,
-  ): Promise<OnnxModel> {
-    const remotes = new RemoteInstances(await pool.load(options, instances));
-    return new OnnxModel(options, execution, log, remotes, slowest);
+  static async load(pool: WorkerPool, options: OnnxModelOptions, log: Log): Promise<OnnxModel> {
+    const { session, instances, execution } = options;
+    if (execution === "auto" && instances === 1) {
+      const contents = await readSmallModel(session.path);
+      if (contents) {
+        const held = { ...options, session: { ...session, contents } };
+        return OnnxModel.#loadInline(pool, held, log);
+      }
+    }
+    if (execution === "inline") return OnnxModel.#loadInline(pool, options, log);
+    const remotes = new RemoteInstances(await pool.load(session, instances));
+    const model = new OnnxModel(pool, options, log, remotes);
+    model.#remotes = Promise.resolve(remotes);
+    model.#remoteBytes = remotes.memoryBytes;
+    return model;
   }
 
-  get instances(): number {
-    return this.#remotes.count;
+  static async #loadInline(
+    pool: WorkerPool,
+    options: OnnxModelOptions,
+    log: Log,
+  ): Promise<OnnxModel> {
+    const before = process.memoryUsage.rss();
+    const inline = await OnnxSession.load({ ...options.session, intraOpThreads: 1 });
+    const model = new OnnxModel(pool, options, log, inline);
+    model.#inline = inline;
+    model.#inlineMemoryBytes = Math.max(process.memoryUsage.rss() - before, inline.fileBytes);
+    if (options.execution === "inline") model.#inlineBytes = Number.POSITIVE_INFINITY;
+    return model;
   }
 
   get memoryBytes(): number {
-    return this.#remotes.memoryBytes;
+    return this.#remoteBytes + this.#inlineMemoryBytes;
   }
 
   get placement(): string {
-    if (!this.#inline) return this.instances === 1 ? "worker" : `${this.instances} workers`;
+    if (!this.#inline || this.#inlineBytes === 0)
+      return this.instances === 1 ? "worker" : `${this.instances} workers`;
     return this.#inlineBytes === Number.POSITIVE_INFINITY
       ? "inline"
       : `inline up to ${this.#inlineBytes} bytes, else worker`;
@@ -108,19 +158,25 @@ export class OnnxModel implements EngineModel {
     const outputNames = this.outputs.map((output) => output.name);
     const [first] = samples;
     if (!first) throw new Error("warm-up needs a sample");
-    const { outputs } = await this.#remotes.run(first, outputNames);
-    if (this.#execution === "auto" && this.#remotes.timeFollowsSize) {
-      const placed = measuring.then(() => this.#place(samples, outputNames));
+    const inline = this.#inline;
+    const { outputs } = inline
+      ? this.#runFirst(inline, first, outputNames)
+      : await (await this.#workers()).run(first, outputNames);
+    if (this.#execution === "auto" && this.#timeFollowsSize) {
+      const placed = measuring.then(() =>
+        inline
+          ? this.#placeByInline(inline, samples, outputNames)
+          : this.#placeByWorker(samples, outputNames),
+      );
       // The next model is measured whatever became of this one.
       measuring = placed.catch(() => undefined);
       await placed;
     }
-    if (this.#execution === "inline") await this.#openInline(Number.POSITIVE_INFINITY);
     return outputs;
   }
 
   async run(inputs: readonly Tensor[], outputNames: readonly string[]): Promise<EngineResult> {
-    return this.runNow(inputs, outputNames) ?? this.#remotes.run(inputs, outputNames);
+    return this.runNow(inputs, outputNames) ?? (await this.#workers()).run(inputs, outputNames);
   }
 
   runNow(inputs: readonly Tensor[], outputNames: readonly string[]): EngineResult | undefined {
@@ -134,14 +190,85 @@ export class OnnxModel implements EngineModel {
   async release(): Promise<void> {
     this.#inline?.release();
     this.#inline = undefined;
-    await this.#remotes.release();
+    // Sessions that could not be opened need no release.
+    const remotes = await this.#remotes?.catch(() => undefined);
+    await remotes?.release();
   }
 
-  async #place(
+  /** A model of which nothing was measured runs in a worker. */
+  #runFirst(
+    inline: OnnxSession,
+    inputs: readonly Tensor[],
+    outputNames: readonly string[],
+  ): EngineResult {
+    try {
+      return inline.run(inputs, outputNames);
+    } catch (error) {
+      if (this.#execution === "auto") this.#closeInline(inline);
+      throw error;
+    }
+  }
+
+  #closeInline(inline: OnnxSession): void {
+    this.#inline = undefined;
+    this.#inlineMemoryBytes = 0;
+    inline.release();
+  }
+
+  /** The sessions in workers, which are opened if there are none yet. */
+  #workers(): Promise<RemoteInstances> {
+    this.#remotes ??= this.#openWorkers();
+    return this.#remotes;
+  }
+
+  async #openWorkers(): Promise<RemoteInstances> {
+    try {
+      const remotes = new RemoteInstances(await this.#pool.load(this.#options, this.instances));
+      this.#remoteBytes = remotes.memoryBytes;
+      return remotes;
+    } catch (error) {
+      // The next call tries again.
+      this.#remotes = undefined;
+      throw error;
+    }
+  }
+
+  /** Measures the session of this thread, with the event loop in between. */
+  async #placeByInline(
+    inline: OnnxSession,
     samples: readonly (readonly Tensor[])[],
     outputNames: readonly string[],
   ): Promise<void> {
     const measured: WarmUpSample[] = [];
+    for (const inputs of samples) {
+      let inferNs = Number.POSITIVE_INFINITY;
+      const begun = performance.now();
+      for (let run = 0; run < maxWarmUpRuns && performance.now() - begun < maxInlineMs; run++) {
+        inferNs = Math.min(inferNs, inline.run(inputs, outputNames).inferNs);
+      }
+      const bytes = inputBytes(inputs);
+      measured.push({ bytes, inferNs, totalNs: inferNs + usualHopNs(bytes) });
+      await nextTurn();
+      if (inlineByteLimit(measured) === 0) break;
+      // The further samples have 64 times the rows of the one before.
+      if (inferNs * furtherSampleTimes > longestSampleNs) break;
+    }
+    const limit = inlineByteLimit(measured);
+    this.#logPlaced(measured, limit);
+    if (limit > 0) {
+      this.#inlineBytes = limit;
+      return;
+    }
+    this.#closeInline(inline);
+    await this.#workers();
+  }
+
+  async #placeByWorker(
+    samples: readonly (readonly Tensor[])[],
+    outputNames: readonly string[],
+  ): Promise<void> {
+    const measured: WarmUpSample[] = [];
+    const remotes = await this.#workers();
     for (const inputs of samples) {
       // The fastest run is the one that was disturbed least, by other threads and by cold code.
       let inferNs = Number.POSITIVE_INFINITY;
@@ -149,7 +276,7 @@ export class OnnxModel implements EngineModel {
       const begun = performance.now();
       for (let run = 0; run < maxWarmUpRuns && performance.now() - begun < maxWarmUpMs; run++) {
         const started = performance.now();
-        const result = await this.#remotes.run(inputs, outputNames);
+        const result = await remotes.run(inputs, outputNames);
         totalNs = Math.min(totalNs, (performance.now() - started) * 1e6);
         inferNs = Math.min(inferNs, result.inferNs);
       }
@@ -158,11 +285,13 @@ export class OnnxModel implements EngineModel {
       if (inlineByteLimit(measured) === 0) break;
     }
     const limit = inlineByteLimit(measured);
-    this.#log.debug(
-      { model: this.#options.model, measured, inlineBytes: limit },
-      "placed a model by its warm-up",
-    );
+    this.#logPlaced(measured, limit);
     if (limit > 0) await this.#openInline(limit);
+  }
+
+  #logPlaced(measured: readonly WarmUpSample[], inlineBytes: number): void {
+    const { model } = this.#options;
+    this.#log.debug({ model, measured, inlineBytes }, "placed a model by its warm-up");
   }
 
   /**
@@ -180,12 +309,11 @@ export class OnnxModel implements EngineModel {
     const inline = this.#inline;
     // Of calls that were under way together only the first finds the session.
     if (!inline) return;
-    this.#inline = undefined;
     this.#log.info(
       { model: this.#options.model, ms: Math.round(inferNs / 1e6) },
       "calls took longer than warm-up foretold; the model runs in its worker from now on",
     );
-    inline.release();
+    this.#closeInline(inline);
   }
 
   async #openInline(bytes: number): Promise<void> {

@@ -15,6 +15,8 @@ export interface OnnxSessionOptions {
   readonly model: string;
   /** Path of the .onnx file. */
   readonly path: string;
+  /** Contents of the file, if they have been read; the file is not looked at again then. */
+  readonly contents?: Uint8Array;
   /** Threads for one operator. */
   readonly intraOpThreads: number;
 }
@@ -66,7 +68,7 @@ export class OnnxSession {
       extra: { session: { intra_op: { allow_spinning: "0" }, inter_op: { allow_spinning: "0" } } },
     };
     try {
-      const file = await readFile(path);
+      const file = options.contents ?? (await readFile(path));
       const plan = planGraph(model, file);
       const defaults = new Map<string, OrtTensor>();
       for (const [input, bytes] of plan.defaults) {
@@ -76,7 +78,7 @@ export class OnnxSession {
         constant.dispose();
         if (output) defaults.set(input, output);
       }
-      const session = openNativeSession(plan.adapted ?? path, sessionOptions);
+      const session = openNativeSession(plan.adapted ?? options.contents ?? path, sessionOptions);
       return new OnnxSession(model, plan, session, defaults, file.byteLength);
     } catch (error) {
       if (error instanceof TensorwireError) throw error;

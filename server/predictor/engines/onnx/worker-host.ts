@@ -70,6 +70,11 @@ export class WorkerHost {
     this.#log = log;
   }
 
+  /** Whether there is a thread now. */
+  get isRunning(): boolean {
+    return this.#worker !== undefined;
+  }
+
   /** Opens a model in the worker, starting the thread if it is not running. */
   async load(options: OnnxSessionOptions): Promise<RemoteSession> {
     const session = this.#nextSession++;

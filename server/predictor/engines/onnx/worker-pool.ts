@@ -23,6 +23,11 @@ export class WorkerPool {
     return this.#buffers.bytes;
   }
 
+  /** Threads that run. */
+  get threads(): number {
+    return this.#hosts.filter((host) => host.isRunning).length;
+  }
+
   /** Opens a model in as many workers, those that hold the fewest sessions. */
   async load(options: OnnxSessionOptions, instances = 1): Promise<RemoteSession[]> {
     while (this.#hosts.length < instances) this.#hosts.push(this.#host());
