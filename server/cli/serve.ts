@@ -100,6 +100,10 @@ export async function runServer(
     allowRemoteControl: values["allow-remote-control"],
     strictReadiness: values["strict-readiness"],
     maxQueueSize: values["max-queue-size"],
+    responseCache:
+      values["response-cache-size"] > 0
+        ? { bytes: values["response-cache-size"], models: values["response-cache-models"] }
+        : undefined,
     maxMessageBytes: values["max-message-size"],
     modelThreads: values["model-threads"],
     intraOpThreads: values["intra-op-threads"],

@@ -51,10 +51,12 @@ export function parseValue(setting: Setting, text: string): Parsed {
     case "bytes": {
       const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text);
       const unit = match && byteUnits[match[2]!.toLowerCase()];
-      const value = match && unit ? Math.floor(Number(match[1]) * unit) : 0;
-      return value > 0 && Number.isSafeInteger(value)
-        ? { value }
-        : { expected: "a size above 0 such as 65536, 64KiB, 64MiB or 1GiB" };
+      const value = match && unit ? Math.floor(Number(match[1]) * unit) : Number.NaN;
+      if (value > 0 && Number.isSafeInteger(value)) return { value };
+      const { zero } = setting;
+      if (zero !== undefined && Number(match?.[1]) === 0 && value === 0) return { value };
+      const expected = "a size above 0 such as 65536, 64KiB, 64MiB or 1GiB";
+      return { expected: zero === undefined ? expected : `${expected}, or 0: ${zero}` };
     }
     case "list":
       if (setting.separator === "none") return { value: [text] };

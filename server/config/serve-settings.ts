@@ -90,6 +90,20 @@ export const serveSettings = {
     max: 256,
     help: "Threads for one operator of a model; 0 is one for each core, shared among the workers",
   },
+  "response-cache-size": {
+    kind: "bytes",
+    group: "Execution",
+    default: "0",
+    zero: "nothing is cached",
+    help: "Memory for answers of models, of each worker; a call that equals an earlier one is answered from it (docs/caching.md). 0 caches nothing",
+  },
+  "response-cache-models": {
+    kind: "choice",
+    group: "Execution",
+    choices: ["configured", "all"],
+    default: "configured",
+    help: "Models whose answers are cached: those with response_cache { enable: true } in config.pbtxt, or all that compute and do nothing else",
+  },
   host: {
     kind: "text",
     group: "Network",

@@ -51,6 +51,8 @@ export interface DurationSetting extends SettingBase {
 export interface BytesSetting extends SettingBase {
   readonly kind: "bytes";
   readonly default: string;
+  /** What 0 means; without it 0 is refused. */
+  readonly zero?: string;
 }
 
 /** Texts: the flag may be repeated, and a value may hold several. */

@@ -1,5 +1,6 @@
 import type { CallAbort } from "../rpc/call-context.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import type { CacheCounts } from "./cache/cache-counts.ts";
 import type { CallOptions } from "./call-options.ts";
 import type { EngineResult } from "./engines/engine.ts";
 
@@ -18,6 +19,8 @@ export interface Execution extends EngineResult {
   readonly startedMs: number;
   /** Rows of the run; 0 if another call of the same run has counted it. */
   readonly runRows: number;
+  /** Set if the call had no run of its own: another equal one had it, now or before. */
+  readonly fromCache?: true | undefined;
 }
 
 /** What computes the calls of a model version: an engine behind a queue, a graph of other models, and so on. */
@@ -30,6 +33,15 @@ export interface Executor {
   readonly placement: string;
   /** Memory that the model was seen to take when it loaded, in bytes; 0 if that is not known. */
   readonly memoryBytes: number;
+  /** Hits and misses, if answers are cached. */
+  readonly cache?: CacheCounts | undefined;
+  /**
+   * Set if answers depend on more than the loaded version itself, such as the models that an ensemble is made
+   * of: a text that changes whenever that does.
+   *
+   * @throws TensorwireError if one of those models is not loaded
+   */
+  readonly identity?: (() => string) | undefined;
   /**
    * Computes a call: before it returns, if it can without holding up others. Outputs own their memory.
    *

@@ -1,20 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ModelStatisticsSchema } from "../../gen/inference/grpc_service_pb.ts";
-
-/** A count and the time in ns that went with it. */
-class Duration {
-  count = 0;
-  ns = 0;
-
-  add(ns: number): void {
-    this.count++;
-    this.ns += ns;
-  }
-
-  toMessage(): { count: bigint; ns: bigint } {
-    return { count: BigInt(this.count), ns: BigInt(Math.round(this.ns)) };
-  }
-}
+import type { CacheCounts } from "./cache/cache-counts.ts";
+import { Duration } from "./duration.ts";
 
 /** Times of one execution, in ns. */
 export interface ExecutionTimes {
@@ -52,6 +39,13 @@ export class ModelStatistics {
     this.lastInferenceMs = Date.now();
   }
 
+  /** Counts a call that was answered without a run of its own: it computed no row. */
+  succeedFromCache(totalNs: number, queueNs: number): void {
+    this.success.add(totalNs);
+    this.queue.add(queueNs);
+    this.lastInferenceMs = Date.now();
+  }
+
   /** Counts a run of the model, of so many rows of one or several calls. */
   executed(rows: number, times: ExecutionTimes): void {
     this.executionCount++;
@@ -74,7 +68,12 @@ export class ModelStatistics {
     this.lastInferenceMs = Date.now();
   }
 
-  toMessage(name: string, version: string): MessageInitShape<typeof ModelStatisticsSchema> {
+  /** @param cache - hits and misses of the same version, if its answers are cached */
+  toMessage(
+    name: string,
+    version: string,
+    cache?: CacheCounts,
+  ): MessageInitShape<typeof ModelStatisticsSchema> {
     const zero = { count: 0n, ns: 0n };
     return {
       name,
@@ -89,8 +88,8 @@ export class ModelStatistics {
         computeInput: this.computeInput.toMessage(),
         computeInfer: this.computeInfer.toMessage(),
         computeOutput: this.computeOutput.toMessage(),
-        cacheHit: zero,
-        cacheMiss: zero,
+        cacheHit: cache?.hit.toMessage() ?? zero,
+        cacheMiss: cache?.miss.toMessage() ?? zero,
       },
       batchStats: [...this.#batches]
         .sort(([a], [b]) => a - b)

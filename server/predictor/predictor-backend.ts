@@ -98,7 +98,9 @@ export function createPredictorBackend(options: PredictorBackendOptions): Infere
           .toSorted((a, b) =>
             a.name < b.name ? -1 : a.name > b.name ? 1 : compareVersions(a.version, b.version),
           )
-          .map((model) => model.statistics.toMessage(model.name, model.version)),
+          .map(({ name: each, version: loaded, statistics, executor }) =>
+            statistics.toMessage(each, loaded, executor.cache),
+          ),
       };
     },
     async repositoryIndex({ repositoryName, ready }) {

@@ -73,8 +73,10 @@ export function createInferenceHistograms(registry: Registry): CallObserver {
     let cell = cells.get(served);
     if (!cell) {
       const of = { model: served.name, version: served.version };
+      const success = request.bind({ ...of, outcome: "success" });
       cell = {
-        success: request.bind({ ...of, outcome: "success" }),
+        success,
+        cached: success,
         fail: request.bind({ ...of, outcome: "fail" }),
         queue: queue.bind(of),
         infer: infer.bind(of),
@@ -84,6 +86,7 @@ export function createInferenceHistograms(registry: Registry): CallObserver {
     cell[outcome].observe(totalNs / 1e9);
     if (outcome === "fail") return;
     cell.queue.observe(queueNs / 1e9);
+    if (outcome === "cached") return;
     cell.infer.observe(inferNs / 1e9);
   };
 }
@@ -91,6 +94,7 @@ export function createInferenceHistograms(registry: Registry): CallObserver {
 /** Histograms of one model version. */
 interface ModelCells {
   readonly success: HistogramCell;
+  readonly cached: HistogramCell;
   readonly fail: HistogramCell;
   readonly queue: HistogramCell;
   readonly infer: HistogramCell;

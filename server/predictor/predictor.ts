@@ -2,6 +2,9 @@ import type { Registry } from "prom-client";
 import { modelNotFound } from "../errors/model-errors.ts";
 import type { Log } from "../observability/log.ts";
 import type { InferenceBackend } from "../rpc/inference-backend.ts";
+import { registerCacheMetrics } from "./cache/cache-metrics.ts";
+import { ResponseCache } from "./cache/response-cache.ts";
+import type { CachedModels } from "./cache/with-cache.ts";
 import type { ModelControlMode } from "./control-policy.ts";
 import { type Execution, OnnxModel } from "./engines/onnx/onnx-model.ts";
 import { WorkerPool } from "./engines/onnx/worker-pool.ts";
@@ -27,6 +30,8 @@ export interface PredictorOptions {
   readonly strictReadiness: boolean;
   /** Calls that may wait for one model version. */
   readonly maxQueueSize: number;
+  /** Memory for cached answers, in bytes, and the models that have theirs cached; none without. */
+  readonly responseCache?: { readonly bytes: number; readonly models: CachedModels } | undefined;
   /** Size of a request message at most, in bytes. */
   readonly maxMessageBytes: number;
   /** Worker threads for models; 0 for as many as cores. */
@@ -66,6 +71,10 @@ export interface Predictor {
 export function createPredictor(options: PredictorOptions): Predictor {
   const { log, registry, controlMode, cores } = options;
   const pool = new WorkerPool(options.modelThreads || cores, log);
+  const responses = options.responseCache && {
+    cache: new ResponseCache(options.responseCache.bytes),
+    models: options.responseCache.models,
+  };
   const repository = new Repository({
     paths: options.repositories,
     modelName: options.modelName,
@@ -75,12 +84,14 @@ export function createPredictor(options: PredictorOptions): Predictor {
       return OnnxModel.load(pool, { session, instances, execution: options.execution }, log);
     },
     backend: () => backend,
+    responses,
     maxQueueSize: options.maxQueueSize,
     maxMessageBytes: options.maxMessageBytes,
     observer: createInferenceHistograms(registry),
     log,
   });
   registerModelMetrics(registry, repository, () => pool.sharedBytes);
+  if (responses) registerCacheMetrics(registry, responses.cache, repository);
 
   let started = false;
   let pollTimer: NodeJS.Timeout | undefined;

@@ -5,10 +5,12 @@ import type { TensorwireError } from "../errors/tensorwire-error.ts";
 import type { CallAbort } from "../rpc/call-context.ts";
 import type { InferRequest, InferResponse } from "../rpc/infer-messages.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import type { Repeats } from "./cache/repeats.ts";
 import { type CallOptions, noOptions, readCallOptions } from "./call-options.ts";
 import { checkTensors } from "./check-tensors.ts";
 import { classify } from "./classification.ts";
 import { type DecodedRequest, decodeRequest } from "./decode-request.ts";
+import { toNs } from "./duration.ts";
 import { encodeOutputs } from "./encode-response.ts";
 import type { Execution, Executor, TensorCall } from "./executor.ts";
 import { parameterValue } from "./infer-parameter.ts";
@@ -22,6 +24,8 @@ export interface ServedModelParts {
   readonly config: ModelConfig;
   readonly signature: ModelSignature;
   readonly executor: Executor;
+  /** Whether equal calls have equal answers. */
+  readonly repeats: Repeats;
   /** Whether the reserved request parameters (priority, timeout, sequence) mean anything to the model. */
   readonly readsOptions: boolean;
   /** Calls that may wait at once. */
@@ -29,14 +33,17 @@ export interface ServedModelParts {
   readonly observer: CallObserver;
 }
 
-/** Told of every call that ended, for histograms; times in ns. */
+/** Told of every call that ended, for histograms; times in ns. One that is `cached` had no run of its own. */
 export type CallObserver = (
   model: ServedModel,
-  outcome: "success" | "fail",
+  outcome: "success" | "cached" | "fail",
   totalNs: number,
   queueNs: number,
   inferNs: number,
 ) => void;
+
+/** Versions that were loaded so far. */
+let loads = 0;
 
 /** A loaded model version that answers calls. */
 export class ServedModel {
@@ -46,6 +53,9 @@ export class ServedModel {
   readonly signature: ModelSignature;
   readonly executor: Executor;
   readonly maxQueueSize: number;
+  readonly repeats: Repeats;
+  /** Number of this load: no two are the same, also of one version. */
+  readonly #load = ++loads;
   readonly statistics = new ModelStatistics();
   readonly #readsOptions: boolean;
   readonly #observer: CallObserver;
@@ -57,6 +67,7 @@ export class ServedModel {
     this.signature = parts.signature;
     this.executor = parts.executor;
     this.maxQueueSize = parts.maxQueueSize;
+    this.repeats = parts.repeats;
     this.#readsOptions = parts.readsOptions;
     this.#observer = parts.observer;
   }
@@ -64,6 +75,16 @@ export class ServedModel {
   /** True if a call may have any number of answers, and so needs a stream. */
   get decoupled(): boolean {
     return this.executor.stream !== undefined;
+  }
+
+  /**
+   * A text that changes whenever answers may: with each load, and with each load of a model that this one is
+   * made of.
+   *
+   * @throws TensorwireError if one of those is not loaded
+   */
+  get identity(): string {
+    return `${this.#load}(${this.executor.identity?.() ?? ""})`;
   }
 
   /**
@@ -207,7 +228,7 @@ export class ServedModel {
 
   #count(
     rows: number,
-    { startedMs, inferNs, runRows }: Execution,
+    { startedMs, inferNs, runRows, fromCache }: Execution,
     arrived: number,
     queued: number,
     computed: number,
@@ -215,6 +236,11 @@ export class ServedModel {
     const ended = performance.now();
     const totalNs = toNs(ended - arrived);
     const queueNs = toNs(startedMs - queued);
+    if (fromCache) {
+      this.statistics.succeedFromCache(totalNs, queueNs);
+      this.#observer(this, "cached", totalNs, queueNs, 0);
+      return;
+    }
     const times = {
       // The way to a worker and back counts as input, for it is the input's copy that costs.
       inputNs: toNs(queued - arrived) + Math.max(toNs(computed - startedMs) - inferNs, 0),
@@ -245,8 +271,4 @@ function finalParameter(final: boolean): InferResponse["parameters"] {
   return {
     triton_final_response: { parameterChoice: { case: "boolParam", value: final } },
   };
-}
-
-function toNs(ms: number): number {
-  return Math.round(ms * 1e6);
 }

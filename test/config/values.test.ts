@@ -145,3 +145,13 @@ test("no two settings of a command share a flag or a variable", (t) => {
     t.is(new Set(names).size, names.length);
   }
 });
+
+test("a size may be 0 where 0 means something, which the refusal of others names", (t) => {
+  const setting: Setting = { ...base, kind: "bytes", default: "0", zero: "nothing is kept" };
+  t.deepEqual(parseValue(setting, "0"), { value: 0 });
+  t.deepEqual(parseValue(setting, "64KiB"), { value: 65536 });
+  for (const text of ["-1", "0.2"]) {
+    const refused = parseValue(setting, text);
+    t.regex("expected" in refused ? refused.expected : "", /or 0: nothing is kept/);
+  }
+});

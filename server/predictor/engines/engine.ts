@@ -21,6 +21,8 @@ export interface EngineModel {
   readonly instances: number;
   /** Memory that the process was seen to take for it when it was opened, in bytes; 0 if not known. */
   readonly memoryBytes: number;
+  /** False if equal inputs may give different outputs. */
+  readonly isDeterministic: boolean;
   /** Where calls run, for logs and statistics: `inline`, `worker` or by size of the input. */
   readonly placement: string;
   /**

@@ -36,16 +36,19 @@ export class EnsembleExecutor implements Executor {
   /** What the models of its steps take is theirs. */
   readonly memoryBytes = 0;
   readonly waiting = 0;
+  readonly identity: () => string;
   readonly #model: string;
   readonly #plan: EnsemblePlan;
   readonly #run: RunStep;
   #running = 0;
   #onIdle: (() => void)[] = [];
 
-  constructor(model: string, plan: EnsemblePlan, run: RunStep) {
+  /** @param identity - a text that changes whenever a model of the plan is loaded again */
+  constructor(model: string, plan: EnsemblePlan, run: RunStep, identity: () => string) {
     this.#model = model;
     this.#plan = plan;
     this.#run = run;
+    this.identity = identity;
     this.placement = `ensemble of ${plan.steps.map((step) => step.model).join(", ")}`;
   }
 

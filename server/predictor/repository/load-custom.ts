@@ -108,6 +108,7 @@ export async function loadCustom(
       config: completed.config,
       signature: completed.signature,
       executor: new CustomExecutor(name, threads, schedule, context.maxQueueSize),
+      repeats: "unknown",
       readsOptions: true,
     };
   } catch (error) {

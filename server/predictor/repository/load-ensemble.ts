@@ -1,6 +1,7 @@
 import { clone } from "@bufbuild/protobuf";
 import { type ModelConfig, ModelConfigSchema } from "../../../gen/inference/model_config_pb.ts";
 import { modelUnsupported } from "../../errors/model-errors.ts";
+import type { Repeats } from "../cache/repeats.ts";
 import { EnsembleExecutor } from "../ensemble/ensemble-executor.ts";
 import { planEnsemble } from "../ensemble/ensemble-plan.ts";
 import { completeConfig, type ModelKind } from "../model-config/complete-config.ts";
@@ -47,6 +48,7 @@ export async function loadEnsemble(
     labels,
     ensembleKind,
   );
+  let repeats: Repeats = "unknown";
   const plan = planEnsemble(config, signature, (step) => {
     const model = resolve(step.model, step.version);
     if (model.decoupled) {
@@ -55,10 +57,15 @@ export async function loadEnsemble(
         `its step "${step.model}" is decoupled, which no ensemble takes`,
       );
     }
+    if (model.repeats === "no") repeats = "no";
     return model.signature;
   });
-  const executor = new EnsembleExecutor(name, plan, (step, inputs, outputNames, call, options) =>
-    resolve(step.model, step.version).compute(inputs, outputNames, call, options),
+  const executor = new EnsembleExecutor(
+    name,
+    plan,
+    (step, inputs, outputNames, call, options) =>
+      resolve(step.model, step.version).compute(inputs, outputNames, call, options),
+    () => plan.steps.map((step) => resolve(step.model, step.version).identity).join(),
   );
-  return { config, signature, executor, readsOptions: true };
+  return { config, signature, executor, repeats, readsOptions: true };
 }

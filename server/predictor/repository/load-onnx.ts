@@ -55,6 +55,7 @@ export async function loadOnnx(
       config: completed.config,
       signature,
       executor: new EngineExecutor(name, engine, schedule, context.maxQueueSize),
+      repeats: engine.isDeterministic ? "yes" : "unknown",
       readsOptions: completed.config.schedulingChoice.case === "dynamicBatching",
     };
   } catch (error) {
@@ -179,7 +180,6 @@ export function showInstances(config: ModelConfig, count: number): void {
 function warnOfIgnored(name: string, config: ModelConfig, log: Log): void {
   const ignored: string[] = [];
   if (config.modelWarmup.length > 0) ignored.push("model_warmup");
-  if (config.responseCache?.enable) ignored.push("response_cache");
   if (config.optimization) ignored.push("optimization");
   if (config.modelRepositoryAgents) ignored.push("model_repository_agents");
   if (ignored.length > 0) {

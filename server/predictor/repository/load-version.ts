@@ -1,6 +1,8 @@
 import type { ModelConfig } from "../../../gen/inference/model_config_pb.ts";
 import type { Log } from "../../observability/log.ts";
 import type { InferenceBackend } from "../../rpc/inference-backend.ts";
+import type { Repeats } from "../cache/repeats.ts";
+import { type CacheUse, withCache } from "../cache/with-cache.ts";
 import type { EngineModel } from "../engines/engine.ts";
 import type { Executor } from "../executor.ts";
 import { type CallObserver, ServedModel } from "../served-model.ts";
@@ -25,6 +27,8 @@ export interface LoadContext {
   readonly resolve: (model: string, version: string) => ServedModel;
   /** Answers the calls that models make of the server. */
   readonly backend: () => InferenceBackend;
+  /** The cache of answers; `undefined` where nothing is cached. */
+  readonly responses?: CacheUse | undefined;
   readonly maxQueueSize: number;
   /** Size of a request message at most, in bytes. */
   readonly maxMessageBytes: number;
@@ -37,6 +41,7 @@ export interface LoadedParts {
   readonly config: ModelConfig;
   readonly signature: ModelSignature;
   readonly executor: Executor;
+  readonly repeats: Repeats;
   readonly readsOptions: boolean;
 }
 
@@ -52,8 +57,22 @@ export async function loadVersion(
   context: LoadContext,
 ): Promise<ServedModel> {
   const { maxQueueSize, observer } = context;
+  const { name } = folder;
   const parts = await loadParts(folder, version, config, context);
-  return new ServedModel({ name: folder.name, version, ...parts, maxQueueSize, observer });
+  const repeats = repeatsOf(parts);
+  try {
+    const executor = withCache({ name, ...parts, repeats }, context);
+    return new ServedModel({ ...parts, name, version, executor, repeats, maxQueueSize, observer });
+  } catch (error) {
+    await parts.executor.release();
+    throw error;
+  }
+}
+
+/** What the way of scheduling says of it counts more than what the loader knows. */
+function repeatsOf({ config, executor, repeats }: LoadedParts): Repeats {
+  const remembers = config.schedulingChoice.case === "sequenceBatching";
+  return remembers || executor.stream ? "no" : repeats;
 }
 
 async function loadParts(

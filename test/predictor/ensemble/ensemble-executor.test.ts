@@ -71,6 +71,9 @@ const call = (inputs: readonly Tensor[], outputNames: readonly string[]) => ({
   options: noOptions,
 });
 
+/** The models of the plan stay the same. */
+const fixed = (): string => "";
+
 /** Lets all that can happen now happen. */
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -83,7 +86,7 @@ const diamond = planOf(
 
 test("a step begins when its tensors are there, and steps apart run at once", async (t) => {
   const { run, begun } = manual();
-  const executor = new EnsembleExecutor("graph", diamond, run);
+  const executor = new EnsembleExecutor("graph", diamond, run, fixed);
   const answer = executor.execute(localCall(), call([tensor("in", 1)], ["out"]));
   await settled();
   t.deepEqual(
@@ -112,7 +115,7 @@ test("a step begins when its tensors are there, and steps apart run at once", as
 
 test("steps that no requested output needs do not run", async (t) => {
   const { run, begun } = manual();
-  const executor = new EnsembleExecutor("graph", diamond, run);
+  const executor = new EnsembleExecutor("graph", diamond, run, fixed);
   const answer = executor.execute(localCall(), call([tensor("in", 1)], ["l", "in"]));
   await settled();
   begun[0]!.answer(2);
@@ -124,7 +127,7 @@ test("steps that no requested output needs do not run", async (t) => {
 
 test("the first failure is the call's error, names the step, and cancels the others", async (t) => {
   const { run, begun } = manual();
-  const executor = new EnsembleExecutor("graph", diamond, run);
+  const executor = new EnsembleExecutor("graph", diamond, run, fixed);
   const answer = executor.execute(localCall(), call([tensor("in", 1)], ["out"]));
   await settled();
   begun[0]!.answer(2);
@@ -140,9 +143,10 @@ test("the first failure is the call's error, names the step, and cancels the oth
 
 test("a model that is gone is the server's matter, not the caller's", async (t) => {
   const plan = planOf(step("gone", ["in"], ["out"]));
-  const executor = new EnsembleExecutor("graph", plan, () => {
+  const run = (): never => {
     throw new TensorwireError("MODEL_NOT_FOUND", "there is no model", {});
-  });
+  };
+  const executor = new EnsembleExecutor("graph", plan, run, fixed);
   const error = await t.throwsAsync(
     executor.execute(localCall(), call([tensor("in", 1)], ["out"])),
     { instanceOf: TensorwireError },
@@ -152,7 +156,7 @@ test("a model that is gone is the server's matter, not the caller's", async (t) 
 
 test("a cancelled call cancels its steps, and none begins after", async (t) => {
   const { run, begun } = manual();
-  const executor = new EnsembleExecutor("graph", diamond, run);
+  const executor = new EnsembleExecutor("graph", diamond, run, fixed);
   const abort = new AbortController();
   const answer = executor.execute(localCall(abort.signal), call([tensor("in", 1)], ["out"]));
   await settled();
@@ -190,12 +194,13 @@ test("any graph gives what adding up by hand gives, whatever order its steps end
         expected.push(1 + sources.reduce((sum, at) => sum + expected[at]!, 0));
       }
       let runs = 0;
-      const executor = new EnsembleExecutor("graph", plan, async (_, inputs, outputNames) => {
+      const run: RunStep = async (_, inputs, outputNames) => {
         const turns = (delays[runs++] ?? 0) % 4;
         for (let turn = 0; turn < turns; turn++) await Promise.resolve();
         const sum = inputs.reduce((total, input) => total + numberIn(input), 1);
         return [tensor(outputNames[0]!, sum)];
-      });
+      };
+      const executor = new EnsembleExecutor("graph", plan, run, fixed);
       const wanted = steps.map((_, index) => name(index + 1));
       const { outputs } = await executor.execute(localCall(), call([tensor("in", 1)], wanted));
       if (outputs.map(numberIn).join() !== expected.slice(1).join())

@@ -4,6 +4,7 @@ import { AbortGroup } from "../../../rpc/abort-group.ts";
 import type { CallAbort } from "../../../rpc/call-context.ts";
 import type { Execution, Executor, TensorCall } from "../../executor.ts";
 import { Handover } from "../../handover.ts";
+import { reservedParameters } from "../../reserved-parameters.ts";
 import { type RunUnderWay, type Schedule, Scheduler } from "../../scheduling/scheduler.ts";
 import { afterMs, atTurnEnd } from "../../turn-end.ts";
 import type { EngineResult } from "../engine.ts";
@@ -15,17 +16,6 @@ interface Detail {
   /** Takes the answers of a decoupled call; it is taken up again when one was taken. */
   readonly stream: ((answer: Execution) => Promise<void>) | undefined;
 }
-
-/** Parameters that the protocol reserves; a model does not see them. */
-const reserved: ReadonlySet<string> = new Set([
-  "sequence_id",
-  "sequence_start",
-  "sequence_end",
-  "priority",
-  "timeout",
-  "binary_data_output",
-  "triton_enable_empty_final_response",
-]);
 
 /** A model in TypeScript behind its queue: each thread has some calls at once, the others wait. */
 export class CustomExecutor implements Executor {
@@ -90,7 +80,7 @@ export class CustomExecutor implements Executor {
     const parameters: Record<string, Parameter> = {};
     for (const [name, { parameterChoice }] of Object.entries(options.parameters)) {
       const { value } = parameterChoice;
-      if (value !== undefined && !reserved.has(name)) parameters[name] = value;
+      if (value !== undefined && !reservedParameters.has(name)) parameters[name] = value;
     }
     return this.#scheduler.run(call, {
       inputs,

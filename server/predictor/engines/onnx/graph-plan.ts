@@ -30,6 +30,8 @@ export interface GraphPlan {
   readonly outputs: readonly GraphPort[];
   /** False if the values of an input, and not its size alone, may decide how long a run takes. */
   readonly timeFollowsSize: boolean;
+  /** False if equal inputs may give different outputs: chance, or a part of the graph that was not looked into. */
+  readonly isDeterministic: boolean;
   /** The adapted model; `undefined` if the session can use the file as it is. */
   readonly adapted: Uint8Array | undefined;
   /** Names of inputs whose default must be taken from `defaults` by running the graph without it. */
@@ -50,6 +52,21 @@ export const valueDependent = [
   "SequenceMap",
   "Tile",
   "Upsample",
+];
+
+/** Operators that draw random numbers, and those with a graph within, which may. */
+const mayBeRandom = [
+  "Bernoulli",
+  "Dropout",
+  "If",
+  "Loop",
+  "Multinomial",
+  "RandomNormal",
+  "RandomNormalLike",
+  "RandomUniform",
+  "RandomUniformLike",
+  "Scan",
+  "SequenceMap",
 ];
 
 /** Opset domain of the classifiers and of ZipMap. */
@@ -81,6 +98,7 @@ export function planGraph(model: string, bytes: Uint8Array): GraphPlan {
       inputs: inputs.map((input) => plainPort(model, "input", input)),
       outputs: outline.outputs.map((output) => plainPort(model, "output", output)),
       timeFollowsSize: timeFollowsSize(outline),
+      isDeterministic: isDeterministic(outline),
       adapted: undefined,
       defaults: new Map(),
     };
@@ -131,6 +149,7 @@ function adapt(
     inputs: inputPorts,
     outputs: outputPorts,
     timeFollowsSize: timeFollowsSize(outline),
+    isDeterministic: isDeterministic(outline),
     adapted: toBinary(ModelProtoSchema, proto),
     defaults,
   };
@@ -138,6 +157,10 @@ function adapt(
 
 function timeFollowsSize({ operators }: ModelOutline): boolean {
   return !valueDependent.some((operator) => operators.has(operator));
+}
+
+function isDeterministic({ operators, hasFunctions }: ModelOutline): boolean {
+  return !hasFunctions && !mayBeRandom.some((operator) => operators.has(operator));
 }
 
 function plainPort(model: string, kind: "input" | "output", value: ValueInfoProto): GraphPort {

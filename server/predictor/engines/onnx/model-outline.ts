@@ -13,11 +13,14 @@ export interface ModelOutline {
   readonly operators: ReadonlySet<string>;
   /** Whether an initializer of the main graph keeps its contents in another file. */
   readonly external: boolean;
+  /** Whether the file defines operators of its own (functions), which are not looked into. */
+  readonly hasFunctions: boolean;
 }
 
 // Field numbers of ModelProto, GraphProto, NodeProto and TensorProto (proto/onnx/onnx.proto).
 const modelIrVersion = 1;
 const modelGraph = 7;
+const modelFunctions = 25;
 const graphNode = 1;
 const graphInitializer = 5;
 const graphInput = 11;
@@ -50,6 +53,7 @@ export function readModelOutline(bytes: Uint8Array): ModelOutline {
     });
     initializers.add(name);
   };
+  let hasFunctions = false;
   forEachField(bytes, (field, wireType, reader) => {
     if (field === modelIrVersion && wireType === WireType.Varint) {
       irVersion = Number(reader.int64());
@@ -76,11 +80,12 @@ export function readModelOutline(bytes: Uint8Array): ModelOutline {
         }
       });
     } else {
+      if (field === modelFunctions) hasFunctions = true;
       reader.skip(wireType, field);
     }
   });
   if (!hasGraph) throw new Error("the file holds no ONNX graph");
-  return { irVersion, inputs, outputs, initializers, operators, external };
+  return { irVersion, inputs, outputs, initializers, operators, external, hasFunctions };
 }
 
 /** The last value of a string field of a message. */

@@ -141,6 +141,10 @@ export class OnnxModel implements EngineModel {
     return this.#remoteBytes + this.#inlineMemoryBytes;
   }
 
+  get isDeterministic(): boolean {
+    return this.#remotes.isDeterministic;
+  }
+
   get placement(): string {
     if (!this.#inline || this.#inlineBytes === 0)
       return this.instances === 1 ? "worker" : `${this.instances} workers`;

@@ -27,6 +27,8 @@ export class OnnxSession {
   readonly outputs: readonly GraphPort[];
   /** False if the values of an input may decide how long a run takes. */
   readonly timeFollowsSize: boolean;
+  /** False if equal inputs may give different outputs. */
+  readonly isDeterministic: boolean;
   /** Size of the model file. */
   readonly fileBytes: number;
   readonly #model: string;
@@ -45,6 +47,7 @@ export class OnnxSession {
     this.inputs = plan.inputs;
     this.outputs = plan.outputs;
     this.timeFollowsSize = plan.timeFollowsSize;
+    this.isDeterministic = plan.isDeterministic;
     this.#model = model;
     this.#session = session;
     this.#defaults = defaults;

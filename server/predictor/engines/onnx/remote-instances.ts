@@ -32,6 +32,10 @@ export class RemoteInstances {
     return this.#first.timeFollowsSize;
   }
 
+  get isDeterministic(): boolean {
+    return this.#first.isDeterministic;
+  }
+
   /** Memory that the sessions were seen to take, in bytes. */
   get memoryBytes(): number {
     let bytes = 0;

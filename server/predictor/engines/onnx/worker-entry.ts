@@ -41,10 +41,11 @@ async function perform(
       const before = process.memoryUsage.rss();
       const session = await OnnxSession.load(request.options);
       sessions.set(number, session);
-      const { inputs, outputs, timeFollowsSize } = session;
+      const { inputs, outputs, timeFollowsSize, isDeterministic } = session;
       // Sessions that reuse memory which others freed grow the process by less than what they hold.
       const memoryBytes = Math.max(process.memoryUsage.rss() - before, session.fileBytes);
-      return { message: { kind: "loaded", id, inputs, outputs, timeFollowsSize, memoryBytes } };
+      const found = { inputs, outputs, timeFollowsSize, isDeterministic, memoryBytes };
+      return { message: { kind: "loaded", id, ...found } };
     }
     case "run": {
       const session = sessions.get(number);

@@ -18,6 +18,8 @@ export interface RemoteSession {
   readonly outputs: readonly GraphPort[];
   /** False if the values of an input may decide how long a run takes. */
   readonly timeFollowsSize: boolean;
+  /** False if equal inputs may give different outputs. */
+  readonly isDeterministic: boolean;
   /** Memory that the process was seen to take for it, in bytes. */
   readonly memoryBytes: number;
   /** False while its thread is started again. */
@@ -93,6 +95,7 @@ export class WorkerHost {
         inputs: loaded.inputs,
         outputs: loaded.outputs,
         timeFollowsSize: loaded.timeFollowsSize,
+        isDeterministic: loaded.isDeterministic,
         run: (inputs, outputNames) => this.#run(session, options.model, inputs, outputNames),
         release: () => this.#release(session, options.model),
       };

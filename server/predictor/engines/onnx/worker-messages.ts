@@ -30,6 +30,7 @@ export type WorkerAnswer =
       readonly inputs: readonly GraphPort[];
       readonly outputs: readonly GraphPort[];
       readonly timeFollowsSize: boolean;
+      readonly isDeterministic: boolean;
       readonly memoryBytes: number;
     }
   | {

@@ -1,0 +1,97 @@
+import { Counter, Gauge, type Registry } from "prom-client";
+import type { ServedModel } from "../served-model.ts";
+import type { CacheCounts } from "./cache-counts.ts";
+import type { ResponseCache } from "./response-cache.ts";
+
+/** Counters under Triton's names: help, and the value of a model version. */
+const counters: readonly (readonly [string, string, (counts: CacheCounts) => number])[] = [
+  [
+    "nv_cache_num_hits_per_model",
+    "Calls that found their answer in the cache, or an equal call under way",
+    ({ hit }) => hit.count,
+  ],
+  [
+    "nv_cache_num_misses_per_model",
+    "Calls that the cache had no answer for",
+    ({ miss }) => miss.count,
+  ],
+  [
+    "nv_cache_hit_duration_per_model",
+    "Time to look up what was found in the cache, in us",
+    ({ hit }) => us(hit.ns),
+  ],
+  [
+    "nv_cache_miss_duration_per_model",
+    "Time to look up what was not in the cache and to put it there, in us",
+    ({ miss }) => us(miss.ns),
+  ],
+];
+
+/** Registers the counts of the models whose answers are cached, and the size of the cache. */
+export function registerCacheMetrics(
+  registry: Registry,
+  cache: ResponseCache,
+  models: { served(): Iterable<ServedModel> },
+): void {
+  for (const [name, help, value] of counters) {
+    new Counter({
+      name,
+      help,
+      labelNames: ["model", "version"],
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const { name: model, version, executor } of models.served()) {
+          if (executor.cache) this.inc({ model, version }, value(executor.cache));
+        }
+      },
+    });
+  }
+  gauge(registry, "bytes", "Memory that cached answers take", () => cache.bytes);
+  gauge(
+    registry,
+    "limit_bytes",
+    "Memory that cached answers may take (--response-cache-size)",
+    () => cache.limitBytes,
+  );
+  gauge(registry, "entries", "Answers in the cache", () => cache.entries);
+  counter(
+    registry,
+    "evictions_total",
+    "Answers that left the cache to make room for others",
+    () => cache.evictions,
+  );
+  counter(
+    registry,
+    "too_large_total",
+    "Answers that were larger than the whole cache, and were not kept",
+    () => cache.tooLarge,
+  );
+}
+
+function gauge(registry: Registry, name: string, help: string, value: () => number): void {
+  new Gauge({
+    name: `tensorwire_response_cache_${name}`,
+    help,
+    registers: [registry],
+    collect() {
+      this.set(value());
+    },
+  });
+}
+
+function counter(registry: Registry, name: string, help: string, value: () => number): void {
+  new Counter({
+    name: `tensorwire_response_cache_${name}`,
+    help,
+    registers: [registry],
+    collect() {
+      this.reset();
+      this.inc(value());
+    },
+  });
+}
+
+function us(ns: number): number {
+  return Math.round(ns / 1000);
+}
