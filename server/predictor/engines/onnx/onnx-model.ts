@@ -68,6 +68,7 @@ export class OnnxModel implements EngineModel {
   readonly inputs: readonly GraphPort[];
   readonly outputs: readonly GraphPort[];
   readonly instances: number;
+  readonly isDeterministic: boolean;
   readonly #options: OnnxSessionOptions;
   readonly #execution: Execution;
   readonly #log: Log;
@@ -88,12 +89,13 @@ export class OnnxModel implements EngineModel {
     pool: WorkerPool,
     { session, instances, execution, slowestInlineNs = defaultSlowestInlineNs }: OnnxModelOptions,
     log: Log,
-    declared: Pick<OnnxSession, "inputs" | "outputs" | "timeFollowsSize">,
+    declared: Pick<OnnxSession, "inputs" | "outputs" | "timeFollowsSize" | "isDeterministic">,
   ) {
     this.inputs = declared.inputs;
     this.outputs = declared.outputs;
     this.#timeFollowsSize = declared.timeFollowsSize;
     this.instances = instances;
+    this.isDeterministic = declared.isDeterministic;
     this.#options = session;
     this.#execution = execution;
     this.#log = log;
@@ -139,10 +141,6 @@ export class OnnxModel implements EngineModel {
 
   get memoryBytes(): number {
     return this.#remoteBytes + this.#inlineMemoryBytes;
-  }
-
-  get isDeterministic(): boolean {
-    return this.#remotes.isDeterministic;
   }
 
   get placement(): string {
