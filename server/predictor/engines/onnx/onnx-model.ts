@@ -4,7 +4,7 @@ import { type Tensor, tensorByteLength } from "../../../tensor/tensor.ts";
 import type { EngineModel, EngineResult } from "../engine.ts";
 import type { GraphPort } from "./graph-plan.ts";
 import { OnnxSession, type OnnxSessionOptions } from "./onnx-session.ts";
-import { inlineByteLimit, usualHopNs, type WarmUpSample } from "./placement.ts";
+import { briefByteLimit, inlineByteLimit, usualHopNs, type WarmUpSample } from "./placement.ts";
 import { RemoteInstances } from "./remote-instances.ts";
 import { readSmallModel } from "./small-model.ts";
 import type { WorkerPool } from "./worker-pool.ts";
@@ -29,8 +29,15 @@ const mostOfOneCall = 8;
 const maxWarmUpRuns = 50;
 const maxWarmUpMs = 50;
 
-/** Time in ms from which on no run of a sample is added where the thread of the sockets runs it. */
+/**
+ * Time in ms from which on no run of a sample is added where the thread of the sockets runs it, and the
+ * runs that there are at least, for the first may be slow by chance.
+ */
 const maxInlineMs = 3;
+const leastInlineRuns = 4;
+
+/** Calls of up to 1 ms that are computed in the thread of the sockets before a worker is opened for such. */
+const briefCallsForWorker = 64;
 
 /**
  * A sample that would take longer than this, in ns, is left out there; the samples of warm-up-samples.ts
@@ -82,6 +89,10 @@ export class OnnxModel implements EngineModel {
   /** Input bytes up to which a call runs inline. */
   #inlineBytes = 0;
   #inlineMemoryBytes = 0;
+  /** Input bytes up to which a call takes 1 ms, and how many that belong in a worker ran here. */
+  #briefBytes = 0;
+  #briefCalls = 0;
+  #workersOpen = false;
   /** Moving mean of the times of inline calls. */
   #meanNs = 0;
 
@@ -122,6 +133,7 @@ export class OnnxModel implements EngineModel {
     const model = new OnnxModel(pool, options, log, remotes);
     model.#remotes = Promise.resolve(remotes);
     model.#remoteBytes = remotes.memoryBytes;
+    model.#workersOpen = true;
     return model;
   }
 
@@ -178,7 +190,11 @@ export class OnnxModel implements EngineModel {
   }
 
   async run(inputs: readonly Tensor[], outputNames: readonly string[]): Promise<EngineResult> {
-    return this.runNow(inputs, outputNames) ?? (await this.#workers()).run(inputs, outputNames);
+    return (
+      this.runNow(inputs, outputNames) ??
+      this.#runBriefly(inputs, outputNames) ??
+      (await this.#workers()).run(inputs, outputNames)
+    );
   }
 
   runNow(inputs: readonly Tensor[], outputNames: readonly string[]): EngineResult | undefined {
@@ -195,6 +211,18 @@ export class OnnxModel implements EngineModel {
     // Sessions that could not be opened need no release.
     const remotes = await this.#remotes?.catch(() => undefined);
     await remotes?.release();
+  }
+
+  /**
+   * Computes here what belongs in a worker while there is none: a call that takes no longer than 1 ms need
+   * not wait until a thread has started. When such calls come again and again, one is.
+   */
+  #runBriefly(inputs: readonly Tensor[], outputNames: readonly string[]): EngineResult | undefined {
+    const inline = this.#inline;
+    if (!inline || this.#workersOpen || inputBytes(inputs) > this.#briefBytes) return undefined;
+    // Who waits for the worker hears why there is none.
+    if (++this.#briefCalls >= briefCallsForWorker) void this.#workers().catch(() => undefined);
+    return inline.run(inputs, outputNames);
   }
 
   /** A model of which nothing was measured runs in a worker. */
@@ -227,6 +255,7 @@ export class OnnxModel implements EngineModel {
     try {
       const remotes = new RemoteInstances(await this.#pool.load(this.#options, this.instances));
       this.#remoteBytes = remotes.memoryBytes;
+      this.#workersOpen = true;
       return remotes;
     } catch (error) {
       // The next call tries again.
@@ -245,7 +274,8 @@ export class OnnxModel implements EngineModel {
     for (const inputs of samples) {
       let inferNs = Number.POSITIVE_INFINITY;
       const begun = performance.now();
-      for (let run = 0; run < maxWarmUpRuns && performance.now() - begun < maxInlineMs; run++) {
+      for (let run = 0; run < maxWarmUpRuns; run++) {
+        if (run >= leastInlineRuns && performance.now() - begun > maxInlineMs) break;
         inferNs = Math.min(inferNs, inline.run(inputs, outputNames).inferNs);
       }
       const bytes = inputBytes(inputs);
@@ -259,6 +289,7 @@ export class OnnxModel implements EngineModel {
     this.#logPlaced(measured, limit);
     if (limit > 0) {
       this.#inlineBytes = limit;
+      this.#briefBytes = briefByteLimit(measured);
       return;
     }
     this.#closeInline(inline);

@@ -40,12 +40,32 @@ export function inlineByteLimit(samples: readonly WarmUpSample[]): number {
   if (slack < 0) return 0;
   const further = last.bytes - first.bytes;
   if (further <= 0) return first.bytes;
-  const inferPerByte = Math.max((last.inferNs - first.inferNs) / further, leastNsPerByte);
+  const inferPerByte = nsPerByte(first, last);
   const hopPerByte = Math.max((hopNs(last) - hopNs(first)) / further, 0);
   const untilHop =
     inferPerByte > hopPerByte ? slack / (inferPerByte - hopPerByte) : Number.POSITIVE_INFINITY;
   const untilLongest = (longestInlineNs - first.inferNs) / inferPerByte;
   return Math.floor(first.bytes + Math.max(Math.min(untilHop, untilLongest), 0));
+}
+
+/**
+ * Input size up to which a call takes no longer than 1 ms, by the time that the first and the last sample
+ * took; 0 if even the smallest takes longer.
+ *
+ * @param samples - in rising size, at least one
+ */
+export function briefByteLimit(samples: readonly WarmUpSample[]): number {
+  const first = samples[0];
+  const last = samples.at(-1);
+  if (!first || !last || first.inferNs > longestInlineNs) return 0;
+  const further = last.bytes - first.bytes;
+  if (further <= 0) return first.bytes;
+  return Math.floor(first.bytes + (longestInlineNs - first.inferNs) / nsPerByte(first, last));
+}
+
+/** How the time in the model grows from the first to the last sample. */
+function nsPerByte(first: WarmUpSample, last: WarmUpSample): number {
+  return Math.max((last.inferNs - first.inferNs) / (last.bytes - first.bytes), leastNsPerByte);
 }
 
 function hopNs({ totalNs, inferNs }: WarmUpSample): number {

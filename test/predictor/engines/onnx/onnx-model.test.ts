@@ -55,6 +55,38 @@ test("a small model has no worker until a call comes that is too large for the t
   t.truthy(model.runNow([zeros(1)], ["y"]));
 });
 
+test("calls of up to a millisecond run without a worker until they come again and again", async (t) => {
+  // Each element costs far more than its way to a worker, so that the two limits are apart.
+  const cosines = onnxModel({
+    node: ["x", "a", "b", "c"].map((from, index) => ({
+      opType: "Cos",
+      input: [from],
+      output: [["a", "b", "c", "y"][index]!],
+    })),
+    input: [tensorInfo("x", TensorProto_DataType.FLOAT, ["n"])],
+    output: [tensorInfo("y", TensorProto_DataType.FLOAT, ["n"])],
+  });
+  const expected = Math.cos(Math.cos(Math.cos(Math.cos(0))));
+  const folder = await temporaryFolder(t, { "model.onnx": cosines });
+  const log = recordingLog();
+  const pool = new WorkerPool(1, log);
+  t.teardown(() => pool.close());
+  const session = { model: "m", path: join(folder, "model.onnx"), intraOpThreads: 1 };
+  const model = await OnnxModel.load(pool, { session, instances: 1, execution: "auto" }, log);
+  t.teardown(() => model.release());
+  await model.warmUp([[zeros(1)], [zeros(64)], [zeros(4096)]]);
+  const [, limit] = /^inline up to (\d+) bytes/.exec(model.placement) ?? [];
+  const larger = zeros(Math.ceil(Number(limit) / 4) + 1);
+  const answer = async (): Promise<number | undefined> =>
+    floatsOf((await model.run([larger], ["y"])).outputs[0]).at(-1);
+  let calls = 0;
+  for (; pool.threads === 0 && calls < 1000; calls++) {
+    t.true(Math.abs((await answer())! - expected) < 1e-6);
+  }
+  t.is(calls, 64);
+  t.true(Math.abs((await answer())! - expected) < 1e-6);
+});
+
 test("a small model that fails its first run is left to a worker", async (t) => {
   const gather = onnxModel({
     node: [{ opType: "Gather", input: ["table", "x"], output: ["y"] }],

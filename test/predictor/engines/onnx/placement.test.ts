@@ -1,5 +1,8 @@
 import test from "ava";
-import { inlineByteLimit } from "../../../../server/predictor/engines/onnx/placement.ts";
+import {
+  briefByteLimit,
+  inlineByteLimit,
+} from "../../../../server/predictor/engines/onnx/placement.ts";
 
 /** A sample by its time in the model and its hop. */
 const sample = (bytes: number, inferNs: number, hopNs: number) => ({
@@ -34,4 +37,11 @@ test("where the hop grows faster than the model, a call of 1 ms is the limit", (
 test("a model that seems to take no time for more bytes is held to the speed of memory", (t) => {
   // 0.1 ns a byte from 11 000 ns, against a hop of 30 000 ns that does not grow.
   t.is(inlineByteLimit([sample(100, 11_000, 30_000), sample(1000, 10_900, 30_000)]), 190_100);
+});
+
+test("a brief call takes 1 ms, by the line through the first and the last sample", (t) => {
+  // 10 ns a byte from 10 000 ns at 100 bytes: 990 000 ns are reached 99 000 bytes further.
+  t.is(briefByteLimit([sample(100, 10_000, 0), sample(1100, 20_000, 0)]), 99_100);
+  t.is(briefByteLimit([sample(100, 10_000, 0)]), 100);
+  t.is(briefByteLimit([sample(100, 1_000_001, 0), sample(200, 1_000_001, 0)]), 0);
 });
