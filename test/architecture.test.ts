@@ -27,7 +27,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   "server/rpc": [...leaves, "server/wire"],
   "server/model": ["gen", "server/errors", "server/tensor", "clients/typescript"],
   "server/generation": ["server/errors", "server/tensor"],
-  "server/autoscaling": ["server/errors"],
+  "server/autoscaling": ["gen", "server/errors", "server/observability"],
   "server/optimize": leaves,
   "server/predictor": [...leaves, "server/wire", "server/rpc", "server/model"],
   "server/cli": [

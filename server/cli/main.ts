@@ -7,6 +7,7 @@ import { keysCommand } from "./keys.ts";
 import { modelsCommand } from "./models.ts";
 import { optimizeCommand } from "./optimize.ts";
 import type { TextSink } from "./program.ts";
+import { scalerCommand } from "./scaler.ts";
 import { serveCommand } from "./serve.ts";
 import { simulateCommand } from "./simulate.ts";
 
@@ -26,7 +27,15 @@ function sinkOf(stream: NodeJS.WriteStream): TextSink {
 }
 
 const exitCode = await dispatch(
-  [serveCommand, inferCommand, modelsCommand, optimizeCommand, keysCommand, simulateCommand],
+  [
+    serveCommand,
+    inferCommand,
+    modelsCommand,
+    optimizeCommand,
+    keysCommand,
+    simulateCommand,
+    scalerCommand,
+  ],
   process.argv.slice(2),
   {
     env: process.env,

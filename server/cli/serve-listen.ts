@@ -113,7 +113,10 @@ function callableHost(host: string): string {
   return host.includes(":") ? `[${host}]` : host;
 }
 
-async function readTls(values: ServeValues): Promise<Pick<WireServerOptions, "tls">> {
+/** Reads certificate, key and authority, if there are some. */
+export async function readTls(
+  values: Pick<ServeValues, "tls-cert" | "tls-key" | "tls-client-ca">,
+): Promise<Pick<WireServerOptions, "tls">> {
   const { "tls-cert": cert, "tls-key": key, "tls-client-ca": clientCa } = values;
   if (cert === undefined || key === undefined) return {};
   return {

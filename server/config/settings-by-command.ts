@@ -1,6 +1,7 @@
 import { inferSettings, modelsSettings } from "./client-settings.ts";
 import { keysSettings } from "./keys-settings.ts";
 import { optimizeSettings } from "./optimize-settings.ts";
+import { scalerSettings } from "./scaler-settings.ts";
 import { serveSettings } from "./serve-settings.ts";
 import type { Settings } from "./setting.ts";
 import { simulateSettings } from "./simulate-settings.ts";
@@ -13,6 +14,7 @@ export const settingsByCommand = {
   optimize: optimizeSettings,
   keys: keysSettings,
   simulate: simulateSettings,
+  scaler: scalerSettings,
 } as const satisfies Readonly<Record<string, Settings>>;
 
 /** What scripts of the checkout read as TENSORWIRE_TOOLS and the like, and hand on to what they start. */

@@ -53,6 +53,11 @@ export const registry = {
   CREDENTIALS_UNVERIFIABLE: { code: Code.Unavailable, http: 503 },
   PERMISSION_MISSING: { code: Code.PermissionDenied, http: 403 },
   MODEL_FORBIDDEN: { code: Code.PermissionDenied, http: 403 },
+  // Autoscaling
+  TRIGGER_INVALID: { code: Code.InvalidArgument, http: 400 },
+  METRIC_UNKNOWN: { code: Code.NotFound, http: 404 },
+  METRIC_UNAVAILABLE: { code: Code.Unavailable, http: 503 },
+  SCALER_FULL: { code: Code.ResourceExhausted, http: 429 },
   // The server
   QUEUE_FULL: { code: Code.Unavailable, http: 503 },
   QUEUE_TIMEOUT: { code: Code.Unavailable, http: 503 },
