@@ -12,6 +12,7 @@ const entries = [
   "server/cli/worker-main",
   "server/model/model-api",
   "server/model/model-thread",
+  "server/model/text-model-api",
   "server/predictor/engines/onnx/worker-entry",
 ];
 

@@ -101,6 +101,7 @@ export async function createServeHandler(
           `${request.method} ${path} is not served; docs/rest.md lists what is`,
           { path },
         ),
+        path,
       );
     },
   });

@@ -115,6 +115,8 @@ class Loop implements GenerationLoop {
     this.#options = options;
     this.#sampler = new Sampler(vocabularySize);
     this.#freeSlots = Array.from({ length: slots }, (_, index) => slots - 1 - index);
+    // So that the metrics of a model that was never asked are there, as zeros.
+    this.#report();
   }
 
   submit(task: GenerationTask): () => void {

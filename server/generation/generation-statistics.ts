@@ -51,6 +51,42 @@ const endToEndBounds = [
   240, 480, 960, 1920, 7680,
 ];
 
+/** Snapshots of several instances of a model as one; `undefined` if there are none. */
+export function sumSnapshots(
+  snapshots: readonly GenerationSnapshot[],
+): GenerationSnapshot | undefined {
+  const [first, ...others] = snapshots;
+  if (!first) return undefined;
+  const sum = others.reduce(added, first);
+  const usage = sum.gauges["vllm:kv_cache_usage_perc"] / snapshots.length;
+  return { ...sum, gauges: { ...sum.gauges, "vllm:kv_cache_usage_perc": usage } };
+}
+
+function added(a: GenerationSnapshot, b: GenerationSnapshot): GenerationSnapshot {
+  const histograms = mapValues(a.histograms, (name, { bounds, counts, sum }) => ({
+    bounds,
+    counts: counts.map((count, index) => count + b.histograms[name].counts[index]!),
+    sum: sum + b.histograms[name].sum,
+  }));
+  return {
+    gauges: mapValues(a.gauges, (name, value) => value + b.gauges[name]),
+    counters: mapValues(a.counters, (name, value) => value + b.counters[name]),
+    finished: mapValues(a.finished, (name, value) => value + b.finished[name]),
+    histograms,
+  };
+}
+
+function mapValues<K extends string, V>(
+  object: Readonly<Record<K, V>>,
+  change: (name: K, value: V) => V,
+): Record<K, V> {
+  const names = Object.keys(object) as K[];
+  return Object.fromEntries(names.map((name) => [name, change(name, object[name])])) as Record<
+    K,
+    V
+  >;
+}
+
 /** Makes statistics without observations. */
 export function createGenerationStatistics(): GenerationStatistics {
   const gauges = { running: 0, waiting: 0, cacheUsage: 0 };

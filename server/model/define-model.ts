@@ -2,6 +2,7 @@ import type { TensorwireClient } from "../../clients/typescript/src/client.ts";
 import type { ParameterValue } from "../../clients/typescript/src/infer-parameter.ts";
 import type { InputTensor } from "../../clients/typescript/src/infer-request.ts";
 import type { TensorOf } from "../../clients/typescript/src/typed-tensor.ts";
+import type { ObserveGeneration } from "../generation/generation-observation.ts";
 import type { Datatype, FixedSizeDatatype } from "../tensor/datatype.ts";
 import type { TypedArrayOf } from "../tensor/typed-array.ts";
 
@@ -59,6 +60,8 @@ export interface LoadContext {
   /** The server's other models. */
   readonly client: TensorwireClient;
   readonly log: ModelLog;
+  /** Takes what a text generator tells of its work, for the server's metrics. */
+  readonly observeGenerations: ObserveGeneration;
 }
 
 /** What a model is given with a call. */

@@ -9,6 +9,8 @@ import { isInputError } from "./input-error.ts";
 /** The error that a call gets for what a model threw. */
 export function failureOf(model: string, thrown: unknown): TensorwireError {
   if (isInputError(thrown)) return modelInputRefused(model, thrown.message);
+  // What the server's own text generator refuses a call for.
+  if (thrown instanceof TensorwireError) return thrown;
   // What a call of another model was answered; what tensor() throws is this model's own mistake.
   if (thrown instanceof InferenceError && thrown.cause instanceof ConnectError) {
     const { reason, domain, message, metadata } = thrown;

@@ -2,6 +2,7 @@ import { registerHooks } from "node:module";
 import { pathToFileURL } from "node:url";
 import { parentPort, workerData } from "node:worker_threads";
 import { messageOf } from "../errors/from-unknown.ts";
+import { createObservationRelay } from "../generation/observation-relay.ts";
 import { checkDefinition } from "./check-definition.ts";
 import type { ModelLog } from "./define-model.ts";
 import { ModelCalls } from "./model-calls.ts";
@@ -17,13 +18,21 @@ const data = workerData as ThreadData;
 const post = (message: FromThread, transfer: ArrayBuffer[] = []): void =>
   port.postMessage(message, transfer);
 
-/** The module that models import; it has the extension of this one. */
-const api = new URL(`./model-api${import.meta.url.slice(-3)}`, import.meta.url).href;
+/** A module that models import; it has the extension of this one. */
+const moduleUrl = (name: string): string =>
+  new URL(`./${name}${import.meta.url.slice(-3)}`, import.meta.url).href;
 
-// A model needs no node_modules to find it, and gets the copy of this server.
+const modules: Readonly<Record<string, string>> = {
+  "tensorwire/model": moduleUrl("model-api"),
+  "tensorwire/text-model": moduleUrl("text-model-api"),
+};
+
+// A model needs no node_modules to find them, and gets the copies of this server.
 registerHooks({
-  resolve: (specifier, context, next) =>
-    specifier === "tensorwire/model" ? { url: api, shortCircuit: true } : next(specifier, context),
+  resolve(specifier, context, next) {
+    const url = Object.hasOwn(modules, specifier) ? modules[specifier] : undefined;
+    return url === undefined ? next(specifier, context) : { url, shortCircuit: true };
+  },
 });
 
 const writeLog =
@@ -43,6 +52,15 @@ const log: ModelLog = {
   warn: writeLog("warn"),
   error: writeLog("error"),
 };
+
+const generations = createObservationRelay(
+  (ms, action) => {
+    const timer = setTimeout(action, ms);
+    timer.unref();
+    return () => clearTimeout(timer);
+  },
+  (observation) => post({ kind: "generated", observation }),
+);
 
 const server = new ServerCalls(post);
 let calls: ModelCalls | undefined;
@@ -74,7 +92,9 @@ async function load(): Promise<void> {
   const { name, version, path, folder, parameters } = data;
   const { default: exported } = (await import(pathToFileURL(path).href)) as { default?: unknown };
   const { definition, model } = checkDefinition(exported);
-  const context = { name, version, folder, parameters, client: server.client(), log };
+  const client = server.client();
+  const observeGenerations = generations.observe;
+  const context = { name, version, folder, parameters, client, log, observeGenerations };
   const state = await definition.load?.(context);
   unload = () => definition.unload?.(state);
   calls = new ModelCalls({ name, definition, model, state, server, log, post });
@@ -87,6 +107,7 @@ async function end(): Promise<void> {
   } catch (error) {
     log.warn({ why: messageOf(error) }, "unload of the model failed");
   }
+  generations.flush();
   process.exit();
 }
 

@@ -1,4 +1,5 @@
 import type { PortableError } from "../errors/portable-error.ts";
+import type { GenerationObservation } from "../generation/generation-observation.ts";
 import type { Datatype } from "../tensor/datatype.ts";
 import type { PackedTensor } from "../tensor/packed-tensor.ts";
 
@@ -72,6 +73,8 @@ export type FromThread =
   | { readonly kind: "answered"; readonly id: number; readonly inferNs: number }
   | { readonly kind: "failed"; readonly id: number; readonly error: PortableError }
   | { readonly kind: "pong" }
+  /** What a text generator did since the last one. */
+  | { readonly kind: "generated"; readonly observation: GenerationObservation }
   | {
       readonly kind: "log";
       readonly level: "debug" | "info" | "warn" | "error";

@@ -1,3 +1,4 @@
+import type { GenerationSnapshot } from "../generation/generation-statistics.ts";
 import type { CallAbort } from "../rpc/call-context.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { CacheCounts } from "./cache/cache-counts.ts";
@@ -53,6 +54,8 @@ export interface Executor {
    * work.
    */
   readonly stream?: (call: CallAbort, tensors: TensorCall) => AsyncIterable<Execution>;
+  /** Set for models that may generate text: what they did so far; `undefined` if this one does not. */
+  readonly generations?: () => GenerationSnapshot | undefined;
   /** Resolves once nothing runs or waits. */
   idle(): Promise<void>;
   /** Frees what the model holds; call {@link idle} before. */

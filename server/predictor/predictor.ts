@@ -1,5 +1,9 @@
 import type { Registry } from "prom-client";
 import { modelNotFound } from "../errors/model-errors.ts";
+import {
+  type GenerationMetricsSource,
+  registerGenerationMetrics,
+} from "../generation/generation-metrics.ts";
 import type { Log } from "../observability/log.ts";
 import type { InferenceBackend } from "../rpc/inference-backend.ts";
 import { registerCacheMetrics } from "./cache/cache-metrics.ts";
@@ -67,6 +71,13 @@ export interface Predictor {
   close(): Promise<void>;
 }
 
+function* textModels(repository: Repository): Iterable<GenerationMetricsSource> {
+  for (const { name: model, version, executor } of repository.served()) {
+    const snapshot = executor.generations?.();
+    if (snapshot) yield { model, version, snapshot };
+  }
+}
+
 /** Makes a predictor that has loaded nothing yet. */
 export function createPredictor(options: PredictorOptions): Predictor {
   const { log, registry, controlMode, cores } = options;
@@ -92,6 +103,7 @@ export function createPredictor(options: PredictorOptions): Predictor {
   });
   registerModelMetrics(registry, repository, () => pool.sharedBytes);
   if (responses) registerCacheMetrics(registry, responses.cache, repository);
+  registerGenerationMetrics(registry, () => textModels(repository));
 
   let started = false;
   let pollTimer: NodeJS.Timeout | undefined;

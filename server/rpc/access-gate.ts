@@ -146,5 +146,5 @@ async function whileAwaited(
 
 function refuse(request: UniversalServerRequest, thrown: unknown): UniversalServerResponse {
   const error = fromUnknown(thrown);
-  return refusedRpc(request.header, error) ?? errorResponse(error);
+  return refusedRpc(request.header, error) ?? errorResponse(error, pathOf(request.url));
 }

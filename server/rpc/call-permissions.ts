@@ -81,8 +81,8 @@ function needOfRpc(path: string, service: string): Need {
   return service.startsWith("grpc.reflection.") ? "read" : "control";
 }
 
-/** A verb behind a model of v1, or the last part of a path of v2. */
-const inferRoute = /(:predict|:explain|\/infer|\/generate|\/generate_stream)$/;
+/** A verb behind a model of v1, or the last part of a path of v2 or of OpenAI's API. */
+const inferRoute = /(:predict|:explain|\/infer|\/generate|\/generate_stream|\/completions)$/;
 const controlRoute = /\/(load|unload|register|unregister)$/;
 
 function needOfRoute(method: string, route: string): Need {

@@ -5,6 +5,7 @@ import type {
   UniversalServerResponse,
 } from "@connectrpc/connect/protocol";
 import { TensorwireError } from "../errors/tensorwire-error.ts";
+import { pathOf } from "./connect-host.ts";
 import { refusedRpc } from "./refused-rpc.ts";
 import { errorResponse } from "./rest/rest-error.ts";
 
@@ -38,7 +39,7 @@ export function withCors(
     const origin = request.header.get("origin");
     if (origin === null) return handler(request);
     if (!any && !allowed.has(origin)) {
-      return isForeignCall(request) ? refuse(request.header, origin) : handler(request);
+      return isForeignCall(request) ? refuse(request, origin) : handler(request);
     }
     const allowedOrigin = any ? "*" : origin;
     if (request.method === "OPTIONS" && request.header.has("access-control-request-method")) {
@@ -55,13 +56,13 @@ function isForeignCall({ method, header }: UniversalServerRequest): boolean {
   return !safeMethods.has(method) && (site === "cross-site" || site === "same-site");
 }
 
-function refuse(header: Headers, origin: string): UniversalServerResponse {
+function refuse({ header, url }: UniversalServerRequest, origin: string): UniversalServerResponse {
   const error = new TensorwireError(
     "ORIGIN_FORBIDDEN",
     `pages of ${origin} may not call this server; allow them with --cors-origins ${origin}`,
     { origin },
   );
-  return refusedRpc(header, error) ?? errorResponse(error);
+  return refusedRpc(header, error) ?? errorResponse(error, pathOf(url));
 }
 
 function preflight(requested: Headers, origin: string): Headers {

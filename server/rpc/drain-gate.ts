@@ -103,6 +103,6 @@ function refuse(header: Headers, path: string): UniversalServerResponse {
   const error = serverDraining();
   return (
     refusedRpc(header, error) ??
-    errorResponse(error, path === "" ? undefined : { connection: "close" })
+    errorResponse(error, path, path === "" ? undefined : { connection: "close" })
   );
 }

@@ -18,12 +18,20 @@ const expected: Readonly<Record<string, readonly string[]>> = {
     "GET /v2/health/ready",
   ],
   infer: [
+    "POST /openai/v1/chat/completions",
+    "POST /openai/v1/completions",
+    "POST /v2/models/M/generate",
+    "POST /v2/models/M/generate_stream",
+    "POST /v2/models/M/versions/V/generate",
+    "POST /v2/models/M/versions/V/generate_stream",
     "POST /v1/models/M:explain",
     "POST /v1/models/M:predict",
     "POST /v2/models/M/infer",
     "POST /v2/models/M/versions/V/infer",
   ],
   read: [
+    "GET /openai/v1/models",
+    "GET /openai/v1/models/M",
     "GET /v1/models",
     "GET /v1/models/M",
     "GET /v2",
@@ -78,6 +86,7 @@ test("names in a path do not change what it needs", (t) => {
   t.is(needOf("GET", "/v2/models/health"), "read");
   t.is(needOf("GET", "/v2/models/M/versions/infer"), "read");
   t.is(needOf("GET", "/v1/models/a%3Apredict"), "read");
+  t.is(needOf("GET", "/openai/v1/models/completions"), "read");
   t.is(needOf("POST", "/v2/repository/models/..%2Fhealth%2Flive/load"), "control");
   t.is(needOf("GET", "/v2/systemsharedmemory/region/infer/status"), "read");
 });

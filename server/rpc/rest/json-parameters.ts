@@ -16,9 +16,14 @@ export function decodeParameters(object: JsonObject, what: string): Parameters {
   return Object.fromEntries(
     Object.entries(asObject(given, `"parameters" of ${what}`)).map(([name, value]) => [
       name,
-      { parameterChoice: choice(value, name) },
+      jsonParameter(value, name),
     ]),
   );
+}
+
+/** @throws TensorwireError `REQUEST_MALFORMED` unless the value is a boolean, a number or a string */
+export function jsonParameter(value: unknown, name: string): Parameters[string] {
+  return { parameterChoice: choice(value, name) };
 }
 
 function choice(value: unknown, name: string): Parameters[string]["parameterChoice"] & object {

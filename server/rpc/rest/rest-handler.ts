@@ -31,6 +31,10 @@ import { live, metrics, ready, started } from "./answer-probes.ts";
 import { load, repositoryIndex, unload } from "./answer-repository.ts";
 import { explainV1, predictV1 } from "./answer-v1.ts";
 import { compressResponse } from "./compress-response.ts";
+import { generate, generateStream } from "./generate/answer-generate.ts";
+import { chatCompletions } from "./openai/answer-chat.ts";
+import { completions } from "./openai/answer-completions.ts";
+import { listModelsOpenai, modelOpenai } from "./openai/answer-models.ts";
 import type { Answer, RestOptions } from "./rest-call.ts";
 import { errorResponse } from "./rest-error.ts";
 import { matchRoute } from "./route.ts";
@@ -68,11 +72,19 @@ export const restRoutes: ReadonlyMap<string, { readonly GET?: Answer; readonly P
       "/v2/models/M/config": { GET: modelConfig },
       "/v2/models/M/stats": { GET: statistics },
       "/v2/models/M/infer": { POST: infer },
+      "/v2/models/M/generate": { POST: generate },
+      "/v2/models/M/generate_stream": { POST: generateStream },
       "/v2/models/M/versions/V": { GET: modelMetadata },
       "/v2/models/M/versions/V/ready": { GET: modelReady },
       "/v2/models/M/versions/V/config": { GET: modelConfig },
       "/v2/models/M/versions/V/stats": { GET: statistics },
       "/v2/models/M/versions/V/infer": { POST: infer },
+      "/v2/models/M/versions/V/generate": { POST: generate },
+      "/v2/models/M/versions/V/generate_stream": { POST: generateStream },
+      "/openai/v1/models": { GET: listModelsOpenai },
+      "/openai/v1/models/M": { GET: modelOpenai },
+      "/openai/v1/completions": { POST: completions },
+      "/openai/v1/chat/completions": { POST: chatCompletions },
       "/v2/repository/index": { POST: repositoryIndex },
       "/v2/repository/models/M/load": { POST: load },
       "/v2/repository/models/M/unload": { POST: unload },
@@ -142,7 +154,8 @@ export const restRoutes: ReadonlyMap<string, { readonly GET?: Answer; readonly P
  */
 export function createRestHandler(options: RestOptions): RestHandler {
   return async (request) => {
-    const match = matchRoute(pathOf(request.url));
+    const path = pathOf(request.url);
+    const match = matchRoute(path);
     const methods = match && restRoutes.get(match.route);
     if (!match || !methods) return undefined;
     const method = request.method === "HEAD" ? "GET" : request.method;
@@ -157,7 +170,7 @@ export function createRestHandler(options: RestOptions): RestHandler {
         `${match.route} takes ${allow}, got ${request.method}`,
         { allow },
       );
-      return errorResponse(error, { allow });
+      return errorResponse(error, path, { allow });
     }
     const context = new SignalCallContext(
       request.signal,
@@ -171,7 +184,7 @@ export function createRestHandler(options: RestOptions): RestHandler {
     } catch (thrown) {
       const error = toError(thrown, request.signal);
       if (error.reason === "INTERNAL") options.onInternalError(error, match.route);
-      response = errorResponse(error);
+      response = errorResponse(error, path);
     }
     return compressResponse(request, response);
   };

@@ -11,7 +11,7 @@ export interface RouteMatch {
  * names: `/v2/models/M/versions/V/infer`. Whether such a route exists is for the table of routes to
  * say.
  *
- * @returns `undefined` for a path outside of `/v1`, `/v2`, `/health` and `/metrics`, or one whose
+ * @returns `undefined` for a path outside of `/v1`, `/v2`, `/openai`, `/health` and `/metrics`, or one whose
  * percent-encoding is broken
  */
 export function matchRoute(path: string): RouteMatch | undefined {
@@ -26,6 +26,8 @@ export function matchRoute(path: string): RouteMatch | undefined {
       return matchV1(parts);
     case "v2":
       return matchV2(parts);
+    case "openai":
+      return matchOpenai(parts);
     default:
       return undefined;
   }
@@ -42,6 +44,15 @@ function matchV1(parts: readonly string[]): RouteMatch | undefined {
   return model === undefined || parts.length > 4
     ? undefined
     : { route: `/v1/models/M${verb}`, model, version: "", region: "" };
+}
+
+function matchOpenai(parts: readonly string[]): RouteMatch | undefined {
+  const names = { model: "", version: "", region: "" };
+  if (parts[3] !== "models" || parts.length !== 5) return { route: parts.join("/"), ...names };
+  const model = decode(parts[4]!);
+  return model === undefined
+    ? undefined
+    : { ...names, route: `/openai/${parts[2]}/models/M`, model };
 }
 
 function matchV2(parts: readonly string[]): RouteMatch | undefined {

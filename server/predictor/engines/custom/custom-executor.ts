@@ -1,4 +1,8 @@
 import { workerLost } from "../../../errors/model-errors.ts";
+import {
+  type GenerationSnapshot,
+  sumSnapshots,
+} from "../../../generation/generation-statistics.ts";
 import type { Parameter } from "../../../model/thread-messages.ts";
 import { AbortGroup } from "../../../rpc/abort-group.ts";
 import type { CallAbort } from "../../../rpc/call-context.ts";
@@ -57,6 +61,10 @@ export class CustomExecutor implements Executor {
 
   get running(): number {
     return this.#scheduler.running;
+  }
+
+  generations(): GenerationSnapshot | undefined {
+    return sumSnapshots(this.#threads.flatMap(({ generations }) => generations ?? []));
   }
 
   async execute(call: CallAbort, tensors: TensorCall): Promise<Execution> {

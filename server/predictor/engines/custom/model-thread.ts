@@ -2,6 +2,12 @@ import { isDeepStrictEqual } from "node:util";
 import { Worker } from "node:worker_threads";
 import { modelLoadFailed, workerLost } from "../../../errors/model-errors.ts";
 import { fromPortable } from "../../../errors/portable-error.ts";
+import type { GenerationObservation } from "../../../generation/generation-observation.ts";
+import {
+  createGenerationStatistics,
+  type GenerationSnapshot,
+  type GenerationStatistics,
+} from "../../../generation/generation-statistics.ts";
 import { restartDelay } from "../../../lifecycle/restart-delay.ts";
 import type {
   FromThread,
@@ -25,6 +31,18 @@ const pongTimeoutMs = 10_000;
 
 /** Entry files keep the extension of this one: .ts in a checkout, .js in the package. */
 const entry = new URL(`../../../model/model-thread${import.meta.url.slice(-3)}`, import.meta.url);
+
+/** How things stand with a text model whose thread has ended. */
+const nothingRuns: GenerationObservation = {
+  running: 0,
+  waiting: 0,
+  cacheUsage: 0,
+  promptTokens: 0,
+  generatedTokens: 0,
+  timesToFirstToken: [],
+  interTokenLatencies: [],
+  ended: [],
+};
 
 /** What a thread is started with. */
 export interface ModelThreadOptions extends ThreadData {
@@ -81,6 +99,8 @@ export class ModelThread {
   #restart: NodeJS.Timeout | undefined;
   #pong: NodeJS.Timeout | undefined;
   #onLoaded: ((why: string | undefined) => void) | undefined;
+  /** Of a text model; they go on when the thread is started again. */
+  #generations: GenerationStatistics | undefined;
 
   private constructor(options: ModelThreadOptions) {
     this.#options = options;
@@ -107,6 +127,11 @@ export class ModelThread {
   /** False while the thread is started again. */
   get isReady(): boolean {
     return this.#ready;
+  }
+
+  /** What a text model in it has generated; `undefined` of another model. */
+  get generations(): GenerationSnapshot | undefined {
+    return this.#generations?.snapshot();
   }
 
   /** Calls that it has. */
@@ -211,6 +236,10 @@ export class ModelThread {
         this.#failures = 0;
         this.#end(message.id)?.failed(fromPortable(message.error));
         break;
+      case "generated":
+        this.#generations ??= createGenerationStatistics();
+        this.#generations.add(message.observation);
+        break;
       case "pong":
         clearTimeout(this.#pong);
         this.#pong = undefined;
@@ -266,6 +295,7 @@ export class ModelThread {
     clearTimeout(this.#pong);
     this.#pong = undefined;
     this.#worker = undefined;
+    this.#generations?.add(nothingRuns);
     const wasReady = this.#ready;
     this.#ready = false;
     for (const { failed } of this.#calls.values()) failed(workerLost(name));
