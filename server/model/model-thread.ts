@@ -98,6 +98,7 @@ async function load(): Promise<void> {
   const state = await definition.load?.(context);
   unload = () => definition.unload?.(state);
   calls = new ModelCalls({ name, definition, model, state, server, log, post });
+  generations.flush();
   post({ kind: "loaded", model });
 }
 
