@@ -117,6 +117,7 @@ async function scaler(argv: readonly string[], program: Program): Promise<number
           `${request.method} ${path} is not served; /metrics, /health/live and /health/ready are, and externalscaler.ExternalScaler over gRPC`,
           { path },
         ),
+        path,
       );
     },
   });
