@@ -1370,8 +1370,8 @@ export const CudaSharedMemoryUnregisterResponseSchema: GenMessage<CudaSharedMemo
  */
 export type TraceSettingRequest = Message<"inference.TraceSettingRequest"> & {
   /**
-   * Settings to change: `trace_file`, `trace_level`, `trace_rate`, `trace_count`, `log_frequency`.
-   * Those that are not named stay.
+   * Settings to change: `trace_file`, `trace_level`, `trace_rate`, `trace_count`, `log_frequency`,
+   * `trace_mode`. Those that are not named stay.
    *
    * @generated from field: map<string, inference.TraceSettingRequest.SettingValue> settings = 1;
    */
@@ -2275,10 +2275,11 @@ export const GRPCInferenceService: GenService<{
     output: typeof CudaSharedMemoryUnregisterResponseSchema;
   },
   /**
-   * Changes and returns trace settings, of one model or of the server.
+   * Changes and returns trace settings, of one model or of the server. Without settings it only returns
+   * them.
    *
-   * Errors: INVALID_ARGUMENT for an unknown setting, UNIMPLEMENTED where tracing cannot be set by
-   * calls.
+   * Errors: INVALID_ARGUMENT for an unknown setting or a wrong value, then none is changed; NOT_FOUND for
+   * an unknown model.
    *
    * @generated from rpc inference.GRPCInferenceService.TraceSetting
    */
@@ -2288,10 +2289,9 @@ export const GRPCInferenceService: GenService<{
     output: typeof TraceSettingResponseSchema;
   },
   /**
-   * Changes and returns log settings.
+   * Changes and returns log settings. Without settings it only returns them.
    *
-   * Errors: INVALID_ARGUMENT for an unknown setting, UNIMPLEMENTED where logging cannot be set by
-   * calls.
+   * Errors: INVALID_ARGUMENT for an unknown setting or a wrong value; then none is changed.
    *
    * @generated from rpc inference.GRPCInferenceService.LogSettings
    */

@@ -5,7 +5,7 @@ import { GRPCInferenceService } from "../../gen/inference/grpc_service_pb.ts";
 import type { AccessControl } from "../access/access-control.ts";
 import { messageOf } from "../errors/from-unknown.ts";
 import { TensorwireError } from "../errors/tensorwire-error.ts";
-import type { Log } from "../observability/log.ts";
+import type { SettableLog } from "../observability/logger.ts";
 import type { Predictor } from "../predictor/predictor.ts";
 import { createAccessGate } from "../rpc/access-gate.ts";
 import { CallMetrics } from "../rpc/call-metrics.ts";
@@ -39,7 +39,7 @@ export interface ServeParts {
   readonly registry: Registry;
   readonly probes: RestOptions["probes"];
   readonly role: Pick<ServeRole, "backend" | "metrics">;
-  readonly log: Log;
+  readonly log: SettableLog;
 }
 
 /** What answers the requests of `tensorwire serve`. */
@@ -68,10 +68,11 @@ export async function createServeHandler(
     ...role.backend(predictor.backend),
     serverReady: async () => ({ ready: probes.isReady() }),
   };
-  const backend = withControlAudit(access ? withModelAccess(answering, access) : answering, log);
+  const audit = log.asStarted();
+  const backend = withControlAudit(access ? withModelAccess(answering, access) : answering, audit);
   const accessGate =
     access &&
-    createAccessGate({ access, metrics: values["protect-metrics"] ? "read" : "open", log });
+    createAccessGate({ access, metrics: values["protect-metrics"] ? "read" : "open", log, audit });
   const metrics = new CallMetrics(registry);
   const rest = createRestHandler({
     backend,

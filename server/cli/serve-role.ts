@@ -1,6 +1,7 @@
 import type { Registry } from "prom-client";
 import type { ProcessEvents } from "../lifecycle/process-events.ts";
 import type { Log } from "../observability/log.ts";
+import type { TraceControl } from "../observability/trace-control.ts";
 import type { Predictor } from "../predictor/predictor.ts";
 import type { InferenceBackend } from "../rpc/inference-backend.ts";
 import type { WireServer } from "../wire/wire-server.ts";
@@ -15,12 +16,15 @@ export interface RoleParts {
   readonly predictor: Predictor;
   readonly registry: Registry;
   readonly log: Log;
+  readonly traces: TraceControl;
 }
 
 /** What differs between a server that is alone and one of several workers. */
 export interface ServeRole {
   /** Added to every entry of the log. */
   readonly logFields: object;
+  /** Put behind the names of files of traces. */
+  readonly traceSuffix: string;
   /** Where signals come from. */
   readonly events: ProcessEvents;
   /** Called before anything else. */
@@ -52,6 +56,7 @@ export function aloneRole(values: ServeValues, program: Program, begun: number):
   let wires: readonly WireServer[] = [];
   return {
     logFields: {},
+    traceSuffix: "",
     events: program.events,
     begin(given) {
       parts = given;

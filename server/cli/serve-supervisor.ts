@@ -1,4 +1,6 @@
+import { fromBinary } from "@bufbuild/protobuf";
 import { Registry } from "prom-client";
+import { LogSettingsRequestSchema } from "../../gen/inference/grpc_service_pb.ts";
 import { SummedMetrics } from "../cluster/summed-metrics.ts";
 import { Supervisor } from "../cluster/supervisor.ts";
 import { usableCores } from "../cluster/worker-count.ts";
@@ -6,6 +8,7 @@ import { forkWorker } from "../cluster/worker-process.ts";
 import { createLifecycle } from "../lifecycle/lifecycle.ts";
 import { connectProcess } from "../lifecycle/process-events.ts";
 import { createLogger } from "../observability/logger.ts";
+import { readLogChanges } from "../rpc/log-setting-messages.ts";
 import { acceptSockets, type SocketSource } from "../wire/accept-sockets.ts";
 import type { Program } from "./program.ts";
 import type { ServerSettings } from "./serve.ts";
@@ -13,7 +16,7 @@ import { urlsOf } from "./serve-listen.ts";
 import type { ServeValues } from "./serve-values.ts";
 import { answerWorkers } from "./supervisor-answers.ts";
 import { registerSupervisorMetrics } from "./supervisor-metrics.ts";
-import { type ScreenRequest, workerQuestions } from "./worker-questions.ts";
+import { type ScreenRequest, workerQuestions, workerTasks } from "./worker-questions.ts";
 
 /** Time beyond the drain of the workers until they are ended by force, in ms. */
 const graceMs = 5_000;
@@ -57,6 +60,11 @@ export async function superviseServe(options: SuperviseOptions): Promise<number>
     answer: answerWorkers(sums, registry),
     onReady: () => void announce(),
     onWorkerEnd: (number) => sums.forget(number),
+    // The log of this process is set with theirs.
+    onTask({ name, payload }) {
+      if (name !== workerTasks.log) return;
+      log.change(readLogChanges(fromBinary(LogSettingsRequestSchema, payload)));
+    },
     onFailure: (text) => program.stderr.write(text),
     log,
   });

@@ -1,18 +1,22 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import {
+  LogSettingsRequestSchema,
   ModelStatisticsRequestSchema,
   ModelStatisticsResponseSchema,
   RepositoryIndexRequestSchema,
   RepositoryIndexResponseSchema,
   RepositoryModelLoadRequestSchema,
   RepositoryModelUnloadRequestSchema,
+  TraceSettingRequestSchema,
 } from "../../gen/inference/grpc_service_pb.ts";
 import type { Question, Task, WorkerStart } from "../cluster/messages.ts";
 import type { SupervisorLink } from "../cluster/supervisor-link.ts";
 import { messageOf } from "../errors/from-unknown.ts";
-import { checkControl } from "../predictor/control-policy.ts";
+import { checkControl, checkNearness } from "../predictor/control-policy.ts";
 import { type CallContext, SignalCallContext } from "../rpc/call-context.ts";
 import type { InferenceBackend } from "../rpc/inference-backend.ts";
+import { readLogChanges } from "../rpc/log-setting-messages.ts";
+import { readTraceChanges } from "../rpc/trace-setting-messages.ts";
 import type { WireServer } from "../wire/wire-server.ts";
 import type { ServerSettings } from "./serve.ts";
 import { listenNowhere } from "./serve-listen.ts";
@@ -38,6 +42,7 @@ const ofAnotherWorker: CallContext = new SignalCallContext(
 
 class WorkerRole implements ServeRole {
   readonly logFields: object;
+  readonly traceSuffix: string;
   readonly events: ServeRole["events"];
   readonly #link: SupervisorLink<ServerSettings>;
   readonly #start: WorkerStart<ServerSettings>;
@@ -49,6 +54,7 @@ class WorkerRole implements ServeRole {
     this.#link = link;
     this.#start = start;
     this.logFields = { worker: start.number };
+    this.traceSuffix = `.worker-${start.number}`;
     this.events = link.events;
   }
 
@@ -81,6 +87,36 @@ class WorkerRole implements ServeRole {
         const payload = toBinary(RepositoryModelUnloadRequestSchema, request);
         await everywhere({ name: workerTasks.unload, key, payload }, context);
         return { modelName: key, isUnloaded: true };
+      },
+      traceSetting: async (request, context) => {
+        const { modelName, settings } = request;
+        // Whether there is such a model is known here.
+        const asked = create(TraceSettingRequestSchema, { modelName });
+        const before = await own.traceSetting(asked, context);
+        if (Object.keys(settings).length === 0) return before;
+        checkNearness(policy, context, workerTasks.trace);
+        this.#own.traces.check(modelName, readTraceChanges(request));
+        await this.#setEverywhere(workerTasks.trace, modelName, settings, (part) =>
+          toBinary(
+            TraceSettingRequestSchema,
+            create(TraceSettingRequestSchema, { modelName, settings: part }),
+          ),
+        );
+        return own.traceSetting(asked, context);
+      },
+      logSettings: async (request, context) => {
+        const { settings } = request;
+        if (Object.keys(settings).length > 0) {
+          checkNearness(policy, context, workerTasks.log);
+          readLogChanges(request);
+          await this.#setEverywhere(workerTasks.log, "", settings, (part) =>
+            toBinary(
+              LogSettingsRequestSchema,
+              create(LogSettingsRequestSchema, { settings: part }),
+            ),
+          );
+        }
+        return own.logSettings(create(LogSettingsRequestSchema), context);
       },
       modelStatistics: async (request, context) => {
         // A request that is refused is refused by each alike.
@@ -161,6 +197,24 @@ class WorkerRole implements ServeRole {
     return ((await this.#link.ask({ name, payload })) ?? []) as readonly Uint8Array[];
   }
 
+  /**
+   * Has all workers change settings, each as a task of its own: a worker that comes later does the last task
+   * of each key, and so has what was set one after the other.
+   */
+  async #setEverywhere<Value>(
+    name: string,
+    model: string,
+    settings: Readonly<Record<string, Value>>,
+    toPayload: (setting: Record<string, Value>) => Uint8Array,
+  ): Promise<void> {
+    const tasks = Object.entries(settings).map(([setting, value]) => ({
+      name,
+      key: `${name} ${model} ${setting}`,
+      payload: toPayload({ [setting]: value }),
+    }));
+    await Promise.all(tasks.map((task) => this.#link.everywhere(task)));
+  }
+
   async #doTask({ name, payload }: Task): Promise<void> {
     const { backend } = this.#own.predictor;
     switch (name) {
@@ -172,6 +226,16 @@ class WorkerRole implements ServeRole {
       case workerTasks.unload: {
         const request = fromBinary(RepositoryModelUnloadRequestSchema, payload);
         await backend.repositoryModelUnload(request, ofAnotherWorker);
+        return;
+      }
+      case workerTasks.trace: {
+        const request = fromBinary(TraceSettingRequestSchema, payload);
+        this.#own.traces.change(request.modelName, readTraceChanges(request));
+        return;
+      }
+      case workerTasks.log: {
+        const request = fromBinary(LogSettingsRequestSchema, payload);
+        await backend.logSettings(request, ofAnotherWorker);
         return;
       }
       default:

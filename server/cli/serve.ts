@@ -21,6 +21,7 @@ import { createServeHandler } from "./serve-handler.ts";
 import { registerWireMetrics } from "./serve-listen.ts";
 import { aloneRole, type ServeRole } from "./serve-role.ts";
 import { superviseServe } from "./serve-supervisor.ts";
+import { openTraces } from "./serve-traces.ts";
 import { checkServeValues, type ServeValues } from "./serve-values.ts";
 
 /** Time for calls in flight to end after an error that nothing handled, in ms. */
@@ -91,6 +92,7 @@ export async function runServer(
   const log = createLogger(values["log-level"], values["log-format"]).child(role.logFields);
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
+  const traces = await openTraces(values, role.traceSuffix, registry, log);
   const predictor = createPredictor({
     repositories,
     modelName: values["model-name"],
@@ -113,8 +115,9 @@ export async function runServer(
     serverVersion: packageVersion(),
     registry,
     log,
+    traces,
   });
-  role.begin({ predictor, registry, log });
+  role.begin({ predictor, registry, log, traces });
 
   const health = new HealthRegistry();
   const gate = createDrainGate();
@@ -175,6 +178,7 @@ export async function runServer(
     },
   });
   lifecycle.onDrain({ name: "models", run: () => predictor.close() });
+  lifecycle.onDrain({ name: "traces", run: () => traces.close() });
   const disconnect = connectProcess(lifecycle, role.events, () => performance.now());
 
   const started = loadModels(predictor, values, log).then(async (exitCode) => {

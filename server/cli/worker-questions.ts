@@ -21,4 +21,8 @@ export interface ScreenRequest {
 export const workerTasks = {
   load: "RepositoryModelLoad",
   unload: "RepositoryModelUnload",
+  /** One setting of one model, or of the server; what is set was found to be valid. */
+  trace: "TraceSetting",
+  /** One setting; likewise. */
+  log: "LogSettings",
 } as const;

@@ -4,7 +4,7 @@ import { restartDelay } from "../lifecycle/restart-delay.ts";
 import type { Log } from "../observability/log.ts";
 import { ConnectionSpread } from "./connection-spread.ts";
 import { Gatherer } from "./gatherer.ts";
-import type { FromWorker, Gathered, Question } from "./messages.ts";
+import type { FromWorker, Gathered, Question, Task } from "./messages.ts";
 import { TaskRelay } from "./task-relay.ts";
 import type { ProcessEnd, WorkerEvents, WorkerProcess } from "./worker-process.ts";
 import { WorkerSlot } from "./worker-slot.ts";
@@ -30,6 +30,8 @@ export interface SupervisorOptions<S> {
   readonly onReady: () => void;
   /** Called when a worker's process has ended, with its number. */
   readonly onWorkerEnd: (number: number) => void;
+  /** Told of each task that all workers did. */
+  readonly onTask?: (task: Task) => void;
   /** Told why a worker could not start, when the whole fails for it; `text` is for people. */
   readonly onFailure: (text: string) => void;
   readonly log: Log;
@@ -304,6 +306,7 @@ export class Supervisor<S> {
   ): Promise<void> {
     const { process } = slot;
     const error = await this.#relay.run(task);
+    if (error === undefined) this.#options.onTask?.(task);
     process?.send({ kind: "done", id, error });
   }
 

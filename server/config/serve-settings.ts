@@ -310,4 +310,16 @@ export const serveSettings = {
     default: true,
     help: "Print address, models and examples at start; --quiet is --no-banner",
   },
+  "trace-dir": {
+    kind: "path",
+    group: "Tracing",
+    placeholder: "FOLDER",
+    help: "Folder for the files of traces that TraceSetting calls ask for (docs/logs-and-traces.md); made if it is not there. Without it no call is traced",
+  },
+  "trace-dir-limit": {
+    kind: "bytes",
+    group: "Tracing",
+    default: "256MiB",
+    help: "Bytes that all files of that folder may have together; above it traces are left out and counted",
+  },
 } as const satisfies Settings;

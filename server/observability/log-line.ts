@@ -2,10 +2,14 @@ import { styleText } from "node:util";
 
 const colors = { debug: "gray", info: "blue", warn: "yellow", error: "red", fatal: "red" } as const;
 
-/** Turns a JSON entry into a line for people: time, level, message, and the fields as key=value. */
-export function logLine(json: string, color: boolean): string {
+/**
+ * Turns a JSON entry into a line for people: time, level, message, and the fields as key=value.
+ *
+ * @param clock - `short` is the time of day alone, UTC; `whole` all of ISO 8601
+ */
+export function logLine(json: string, color: boolean, clock: "short" | "whole" = "short"): string {
   const { time, level, msg, err, ...fields } = JSON.parse(json) as Record<string, unknown>;
-  const clock = String(time).slice(11, 19);
+  const shownTime = clock === "whole" ? String(time) : String(time).slice(11, 19);
   const name = String(level);
   const label = name.toUpperCase().padEnd(5);
   const shown = color
@@ -18,7 +22,7 @@ export function logLine(json: string, color: boolean): string {
   const trace = error
     ? `\n      ${(error.stack ?? error.message ?? "").replaceAll("\n", "\n      ")}`
     : "";
-  return `${clock} ${shown} ${msg}${rest.join("")}${trace}\n`;
+  return `${shownTime} ${shown} ${msg}${rest.join("")}${trace}\n`;
 }
 
 /** A value with blanks or control characters goes in quotes, so that an entry stays one line. */

@@ -11,7 +11,7 @@ import type { CallContext } from "../rpc/call-context.ts";
  */
 export type ModelControlMode = "default" | "none" | "poll" | "explicit";
 
-/** Who may load and unload models where nobody is asked for credentials. */
+/** Who may load and unload models and change settings where nobody is asked for credentials. */
 export interface ControlPolicy {
   readonly mode: ModelControlMode;
   /** Accept control calls from other machines too. */
@@ -19,8 +19,7 @@ export interface ControlPolicy {
 }
 
 /**
- * Refuses a control call that the mode forbids, or that comes from another machine without credentials:
- * those were found to allow control before the call came here.
+ * Refuses a call that loads or unloads models if the mode forbids it, or {@link checkNearness} does.
  *
  * @throws TensorwireError `CONTROL_MODE_FORBIDS`, `CONTROL_NOT_LOCAL`
  */
@@ -32,6 +31,20 @@ export function checkControl(policy: ControlPolicy, context: CallContext, what: 
       { mode: policy.mode },
     );
   }
+  checkNearness(policy, context, what);
+}
+
+/**
+ * Refuses a control call that comes from another machine without credentials: those were found to allow
+ * control before the call came here.
+ *
+ * @throws TensorwireError `CONTROL_NOT_LOCAL`
+ */
+export function checkNearness(
+  policy: Pick<ControlPolicy, "allowRemote">,
+  context: CallContext,
+  what: string,
+): void {
   if (context.principal?.permissions.has("control")) return;
   if (!policy.allowRemote && !context.peer.local) {
     throw new TensorwireError(

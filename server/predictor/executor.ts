@@ -1,4 +1,5 @@
 import type { GenerationSnapshot } from "../generation/generation-statistics.ts";
+import type { CallTrace } from "../observability/call-trace.ts";
 import type { CallAbort } from "../rpc/call-context.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { CacheCounts } from "./cache/cache-counts.ts";
@@ -12,6 +13,8 @@ export interface TensorCall {
   /** Rows of the batch; 1 for a model without a batch dimension. */
   readonly rows: number;
   readonly options: CallOptions;
+  /** Set if the call is traced. */
+  readonly trace?: CallTrace | undefined;
 }
 
 /** What a call of a model gave. */

@@ -10,10 +10,12 @@ import { fromUnknown } from "../errors/from-unknown.ts";
 import { modelNameInvalid } from "../errors/model-errors.ts";
 import { parameterInvalid } from "../errors/request-errors.ts";
 import { TensorwireError } from "../errors/tensorwire-error.ts";
-import type { Log } from "../observability/log.ts";
+import type { SettableLog } from "../observability/logger.ts";
+import type { TraceControl } from "../observability/trace-control.ts";
 import type { InferRequest } from "../rpc/infer-messages.ts";
 import type { InferenceBackend } from "../rpc/inference-backend.ts";
-import { type ControlPolicy, checkControl } from "./control-policy.ts";
+import { createSettingCalls } from "../rpc/setting-calls.ts";
+import { type ControlPolicy, checkControl, checkNearness } from "./control-policy.ts";
 import { readConfigOverride } from "./model-config/read-config.ts";
 import type { IndexRow } from "./repository/model-entry.ts";
 import { compareVersions } from "./repository/model-name.ts";
@@ -31,6 +33,8 @@ const extensions = [
   "model_repository",
   "model_repository(unload_dependents)",
   "statistics",
+  "trace",
+  "logging",
 ];
 
 /** What the backend answers from. */
@@ -40,12 +44,13 @@ export interface PredictorBackendOptions {
   readonly serverName: string;
   readonly serverVersion: string;
   readonly isReady: () => boolean;
-  readonly log: Log;
+  readonly log: SettableLog;
+  readonly traces: TraceControl;
 }
 
 /** GRPCInferenceService over a model repository. */
 export function createPredictorBackend(options: PredictorBackendOptions): InferenceBackend {
-  const { repository, control, log } = options;
+  const { repository, control, log, traces } = options;
 
   return {
     async serverLive() {
@@ -147,11 +152,12 @@ export function createPredictorBackend(options: PredictorBackendOptions): Infere
       "CudaSharedMemoryUnregister",
       "CUDA memory cannot be shared with this server",
     ),
-    traceSetting: unsupported("TraceSetting", "tracing cannot be set by calls"),
-    logSettings: unsupported(
-      "LogSettings",
-      "logging cannot be set by calls; start the server with --log-level",
-    ),
+    ...createSettingCalls({
+      log,
+      traces,
+      checkControl: (context, call) => checkNearness(control, context, call),
+      checkModel: (model) => void repository.resolve(model, ""),
+    }),
   };
 }
 

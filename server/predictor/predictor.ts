@@ -4,7 +4,8 @@ import {
   type GenerationMetricsSource,
   registerGenerationMetrics,
 } from "../generation/generation-metrics.ts";
-import type { Log } from "../observability/log.ts";
+import type { SettableLog } from "../observability/logger.ts";
+import type { TraceControl } from "../observability/trace-control.ts";
 import type { InferenceBackend } from "../rpc/inference-backend.ts";
 import { registerCacheMetrics } from "./cache/cache-metrics.ts";
 import { ResponseCache } from "./cache/response-cache.ts";
@@ -48,7 +49,10 @@ export interface PredictorOptions {
   readonly serverName: string;
   readonly serverVersion: string;
   readonly registry: Registry;
-  readonly log: Log;
+  /** Whose settings LogSettings changes. */
+  readonly log: SettableLog;
+  /** Which calls are traced; TraceSetting changes it. */
+  readonly traces: TraceControl;
 }
 
 /** The model server: a repository, its engines, and the service over them. */
@@ -99,6 +103,7 @@ export function createPredictor(options: PredictorOptions): Predictor {
     maxQueueSize: options.maxQueueSize,
     maxMessageBytes: options.maxMessageBytes,
     observer: createInferenceHistograms(registry),
+    traces: options.traces,
     log,
   });
   registerModelMetrics(registry, repository, () => pool.sharedBytes);
@@ -134,6 +139,7 @@ export function createPredictor(options: PredictorOptions): Predictor {
     serverVersion: options.serverVersion,
     isReady,
     log,
+    traces: options.traces,
   });
 
   return {

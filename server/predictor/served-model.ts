@@ -2,11 +2,14 @@ import type { ModelConfig } from "../../gen/inference/model_config_pb.ts";
 import { fromUnknown } from "../errors/from-unknown.ts";
 import { decoupledNeedsStream } from "../errors/model-errors.ts";
 import type { TensorwireError } from "../errors/tensorwire-error.ts";
+import type { CallTrace } from "../observability/call-trace.ts";
+import type { ModelTraces } from "../observability/trace-control.ts";
 import type { CallAbort } from "../rpc/call-context.ts";
 import type { InferRequest, InferResponse } from "../rpc/infer-messages.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Repeats } from "./cache/repeats.ts";
 import { type CallOptions, noOptions, readCallOptions } from "./call-options.ts";
+import { answeredStamps, failedStamps } from "./call-stamps.ts";
 import { checkTensors } from "./check-tensors.ts";
 import { classify } from "./classification.ts";
 import { type DecodedRequest, decodeRequest } from "./decode-request.ts";
@@ -31,6 +34,7 @@ export interface ServedModelParts {
   /** Calls that may wait at once. */
   readonly maxQueueSize: number;
   readonly observer: CallObserver;
+  readonly traces: ModelTraces;
 }
 
 /** Told of every call that ended, for histograms; times in ns. One that is `cached` had no run of its own. */
@@ -59,6 +63,7 @@ export class ServedModel {
   readonly statistics = new ModelStatistics();
   readonly #readsOptions: boolean;
   readonly #observer: CallObserver;
+  readonly #traces: ModelTraces;
 
   constructor(parts: ServedModelParts) {
     this.name = parts.name;
@@ -70,6 +75,7 @@ export class ServedModel {
     this.repeats = parts.repeats;
     this.#readsOptions = parts.readsOptions;
     this.#observer = parts.observer;
+    this.#traces = parts.traces;
   }
 
   /** True if a call may have any number of answers, and so needs a stream. */
@@ -94,16 +100,17 @@ export class ServedModel {
    */
   infer(request: InferRequest, call: CallAbort): InferResponse | Promise<InferResponse> {
     const arrived = performance.now();
+    const trace = this.#traces.sampler?.begin(this, request.id);
     try {
       if (this.decoupled) throw decoupledNeedsStream(this.name);
       const decoded = decodeRequest(this.name, this.signature, request);
       const queued = performance.now();
-      const result = this.executor.execute(call, this.#tensorCall(decoded, request));
+      const result = this.executor.execute(call, this.#tensorCall(decoded, request, trace));
       return result instanceof Promise
-        ? this.#answerLater(request.id, decoded, result, arrived, queued)
-        : this.#answer(request.id, decoded, result, arrived, queued);
+        ? this.#answerLater(request.id, decoded, result, arrived, queued, trace)
+        : this.#answer(request.id, decoded, result, arrived, queued, trace);
     } catch (thrown) {
-      throw this.#failed(thrown, arrived);
+      throw this.#failed(thrown, arrived, trace);
     }
   }
 
@@ -121,12 +128,13 @@ export class ServedModel {
       return;
     }
     const arrived = performance.now();
+    const trace = this.#traces.sampler?.begin(this, request.id);
     let inferNs = 0;
     try {
       const decoded = decodeRequest(this.name, this.signature, request);
       const queued = performance.now();
       let started = queued;
-      for await (const result of executor.stream(call, this.#tensorCall(decoded, request))) {
+      for await (const result of executor.stream(call, this.#tensorCall(decoded, request, trace))) {
         if (inferNs === 0) started = result.startedMs;
         inferNs += result.inferNs;
         yield {
@@ -136,12 +144,14 @@ export class ServedModel {
       }
       const queueNs = toNs(started - queued);
       const times = { inputNs: toNs(queued - arrived), inferNs, outputNs: 0 };
-      const totalNs = toNs(performance.now() - arrived);
+      const ended = performance.now();
+      const totalNs = toNs(ended - arrived);
       this.statistics.succeed(decoded.rows, totalNs, queueNs, times);
       this.statistics.executed(decoded.rows, times);
       this.#observer(this, "success", totalNs, queueNs, inferNs);
+      trace?.end(answeredStamps({ startedMs: started, inferNs }, arrived, queued, ended, ended));
     } catch (thrown) {
-      throw this.#failed(thrown, arrived);
+      throw this.#failed(thrown, arrived, trace);
     }
     if (parameterValue(request.parameters, "triton_enable_empty_final_response") === true) {
       const { name, version } = this;
@@ -153,6 +163,7 @@ export class ServedModel {
   /**
    * Computes a call of another model of this process: tensors go by reference.
    *
+   * @param parent - trace of the call that this one is made for, if there is one
    * @throws TensorwireError what {@link checkTensors} and the executor throw
    */
   async compute(
@@ -160,24 +171,30 @@ export class ServedModel {
     outputNames: readonly string[],
     call: CallAbort,
     options: CallOptions = noOptions,
+    parent?: CallTrace,
   ): Promise<readonly Tensor[]> {
     const arrived = performance.now();
+    const trace = parent?.child(this);
     try {
       if (this.decoupled) throw decoupledNeedsStream(this.name);
       const rows = checkTensors(this.name, this.signature, inputs, outputNames);
-      const tensors = { inputs, outputNames, rows, options };
+      const tensors = { inputs, outputNames, rows, options, trace };
       const result = await this.executor.execute(call, tensors);
-      this.#count(rows, result, arrived, arrived, performance.now());
+      this.#count(rows, result, arrived, arrived, performance.now(), trace);
       return result.outputs;
     } catch (thrown) {
-      throw this.#failed(thrown, arrived);
+      throw this.#failed(thrown, arrived, trace);
     }
   }
 
-  #tensorCall(decoded: DecodedRequest, { parameters }: InferRequest): TensorCall {
+  #tensorCall(
+    decoded: DecodedRequest,
+    { parameters }: InferRequest,
+    trace: CallTrace | undefined,
+  ): TensorCall {
     const { inputs, outputNames, rows } = decoded;
     const options = this.#readsOptions ? readCallOptions(parameters) : noOptions;
-    return { inputs, outputNames, rows, options };
+    return { inputs, outputNames, rows, options, trace };
   }
 
   async #answerLater(
@@ -186,11 +203,12 @@ export class ServedModel {
     result: Promise<Execution>,
     arrived: number,
     queued: number,
+    trace: CallTrace | undefined,
   ): Promise<InferResponse> {
     try {
-      return this.#answer(id, decoded, await result, arrived, queued);
+      return this.#answer(id, decoded, await result, arrived, queued, trace);
     } catch (thrown) {
-      throw this.#failed(thrown, arrived);
+      throw this.#failed(thrown, arrived, trace);
     }
   }
 
@@ -204,10 +222,11 @@ export class ServedModel {
     result: Execution,
     arrived: number,
     queued: number,
+    trace: CallTrace | undefined,
   ): InferResponse {
     const computed = performance.now();
     const response = this.#encode(id, decoded, result.outputs);
-    this.#count(decoded.rows, result, arrived, queued, computed);
+    this.#count(decoded.rows, result, arrived, queued, computed, trace);
     return response;
   }
 
@@ -228,12 +247,15 @@ export class ServedModel {
 
   #count(
     rows: number,
-    { startedMs, inferNs, runRows, fromCache }: Execution,
+    result: Execution,
     arrived: number,
     queued: number,
     computed: number,
+    trace: CallTrace | undefined,
   ): void {
+    const { startedMs, inferNs, runRows, fromCache } = result;
     const ended = performance.now();
+    trace?.end(answeredStamps(result, arrived, queued, computed, ended));
     const totalNs = toNs(ended - arrived);
     const queueNs = toNs(startedMs - queued);
     if (fromCache) {
@@ -252,11 +274,13 @@ export class ServedModel {
     this.#observer(this, "success", totalNs, queueNs, inferNs);
   }
 
-  #failed(thrown: unknown, arrived: number): TensorwireError {
+  #failed(thrown: unknown, arrived: number, trace: CallTrace | undefined): TensorwireError {
     const error = fromUnknown(thrown);
-    const totalNs = toNs(performance.now() - arrived);
+    const ended = performance.now();
+    const totalNs = toNs(ended - arrived);
     this.statistics.failed(error.reason, totalNs);
     this.#observer(this, "fail", totalNs, 0, 0);
+    trace?.end(failedStamps(arrived, ended));
     return error;
   }
 

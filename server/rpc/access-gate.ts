@@ -32,6 +32,8 @@ export interface AccessGateOptions {
   /** What `/metrics` needs. */
   readonly metrics: Need;
   readonly log: Log;
+  /** Where calls of control that were refused are told. */
+  readonly audit: Log;
 }
 
 /**
@@ -47,10 +49,11 @@ export interface AccessGate {
 }
 
 /** Makes the gate. */
-export function createAccessGate({ access, metrics, log }: AccessGateOptions): AccessGate {
+export function createAccessGate({ access, metrics, log, audit }: AccessGateOptions): AccessGate {
   const refused = ({ need, call, model }: CallNeed, peer: Peer, thrown: unknown): void => {
     const { reason } = fromUnknown(thrown);
-    if (need === "control") auditControl(log, { call, model, principal: undefined, peer }, thrown);
+    if (need === "control")
+      auditControl(audit, { call, model, principal: undefined, peer }, thrown);
     else log.debug({ call, peer: peer.address, reason }, "a call was refused");
   };
   return {

@@ -4,6 +4,7 @@ import test from "ava";
 import { Registry } from "prom-client";
 import { ModelInferRequestSchema } from "../../gen/inference/grpc_service_pb.ts";
 import { TensorwireError } from "../../server/errors/tensorwire-error.ts";
+import { TraceControl } from "../../server/observability/trace-control.ts";
 import {
   createPredictor,
   type Predictor,
@@ -49,6 +50,7 @@ async function start(
     serverVersion: "0",
     registry: new Registry(),
     log: recordingLog(),
+    traces: new TraceControl(undefined),
     ...options,
   });
   await predictor.start();

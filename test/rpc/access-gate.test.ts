@@ -65,7 +65,7 @@ async function start(t: ExecutionContext, { isFast }: { readonly isFast: boolean
     repositoryModelUnload: async ({ modelName }: { modelName: string }) => ({ modelName }),
   } as unknown as InferenceBackend;
   const backend = withControlAudit(withModelAccess(own, access), log);
-  const accessGate = createAccessGate({ access, metrics: "open", log });
+  const accessGate = createAccessGate({ access, metrics: "open", log, audit: log });
   const onInternalError = (error: Error): void => t.log(error);
   const common = { maxMessageBytes: 2 ** 20, maxTimeoutMs: 3_600_000, onInternalError };
   const handler = createConnectHost({

@@ -1,5 +1,6 @@
 import { ensembleStepFailed } from "../../errors/model-errors.ts";
 import type { TensorwireError } from "../../errors/tensorwire-error.ts";
+import type { CallTrace } from "../../observability/call-trace.ts";
 import { AbortGroup } from "../../rpc/abort-group.ts";
 import type { CallAbort } from "../../rpc/call-context.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
@@ -15,12 +16,14 @@ export type RunStep = (
   outputNames: readonly string[],
   call: CallAbort,
   options: CallOptions,
+  trace: CallTrace | undefined,
 ) => Promise<readonly Tensor[]>;
 
 /** A call under way. */
 interface Work {
   readonly group: AbortGroup;
   readonly options: CallOptions;
+  readonly trace: CallTrace | undefined;
   /** Of the step that failed first; those that it cancelled say the same. */
   failure: TensorwireError | undefined;
 }
@@ -58,12 +61,12 @@ export class EnsembleExecutor implements Executor {
 
   async execute(
     call: CallAbort,
-    { inputs, outputNames, rows, options }: TensorCall,
+    { inputs, outputNames, rows, options, trace }: TensorCall,
   ): Promise<Execution> {
     if (call.aborted) throw abortError(call, "before the call reached the ensemble");
     const startedMs = performance.now();
     const group = new AbortGroup(call);
-    const work: Work = { group, options, failure: undefined };
+    const work: Work = { group, options, trace, failure: undefined };
     this.#running++;
     try {
       const tensors = new Map(inputs.map((tensor) => [tensor.name, Promise.resolve(tensor)]));
@@ -111,9 +114,9 @@ export class EnsembleExecutor implements Executor {
     outputNames: readonly string[],
     work: Work,
   ): Promise<readonly Tensor[]> {
-    const { group, options } = work;
+    const { group, options, trace } = work;
     try {
-      return await this.#run(step, inputs, outputNames, group.child(), options);
+      return await this.#run(step, inputs, outputNames, group.child(), options, trace);
     } catch (error) {
       if (group.aborted) throw error;
       if (work.failure === undefined) {

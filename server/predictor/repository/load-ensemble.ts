@@ -63,8 +63,8 @@ export async function loadEnsemble(
   const executor = new EnsembleExecutor(
     name,
     plan,
-    (step, inputs, outputNames, call, options) =>
-      resolve(step.model, step.version).compute(inputs, outputNames, call, options),
+    (step, inputs, outputNames, call, options, trace) =>
+      resolve(step.model, step.version).compute(inputs, outputNames, call, options, trace),
     () => plan.steps.map((step) => resolve(step.model, step.version).identity).join(),
   );
   return { config, signature, executor, repeats, readsOptions: true };

@@ -1,5 +1,6 @@
 import type { ModelConfig } from "../../../gen/inference/model_config_pb.ts";
 import type { Log } from "../../observability/log.ts";
+import type { TraceControl } from "../../observability/trace-control.ts";
 import type { InferenceBackend } from "../../rpc/inference-backend.ts";
 import type { Repeats } from "../cache/repeats.ts";
 import { type CacheUse, withCache } from "../cache/with-cache.ts";
@@ -33,6 +34,7 @@ export interface LoadContext {
   /** Size of a request message at most, in bytes. */
   readonly maxMessageBytes: number;
   readonly observer: CallObserver;
+  readonly traces: Pick<TraceControl, "of">;
   readonly log: Log;
 }
 
@@ -58,11 +60,13 @@ export async function loadVersion(
 ): Promise<ServedModel> {
   const { maxQueueSize, observer } = context;
   const { name } = folder;
+  const traces = context.traces.of(name);
   const parts = await loadParts(folder, version, config, context);
   const repeats = repeatsOf(parts);
   try {
     const executor = withCache({ name, ...parts, repeats }, context);
-    return new ServedModel({ ...parts, name, version, executor, repeats, maxQueueSize, observer });
+    const model = { ...parts, name, version, executor, repeats, maxQueueSize, observer, traces };
+    return new ServedModel(model);
   } catch (error) {
     await parts.executor.release();
     throw error;

@@ -4,7 +4,7 @@ import type { InferenceBackend } from "../inference-backend.ts";
 import { jsonResponse } from "./json-response.ts";
 import type { Answer } from "./rest-call.ts";
 
-/** Passes a call on with the region's or the model's name; the backend says what it does with it. */
+/** Passes a call on with the region's name; the backend says what it does with it. */
 export function answerByBackend<K extends keyof InferenceBackend>(
   rpc: K,
   schema: DescMessage,
@@ -14,9 +14,7 @@ export function answerByBackend<K extends keyof InferenceBackend>(
       request: unknown,
       context: CallContext,
     ) => Promise<object>;
-    const init = schema.fields.some(({ name }) => name === "model_name")
-      ? { modelName: match.model }
-      : { name: match.region };
-    return jsonResponse(200, JSON.stringify(await call(create(schema, init as never), context)));
+    const message = create(schema, { name: match.region } as never);
+    return jsonResponse(200, JSON.stringify(await call(message, context)));
   };
 }

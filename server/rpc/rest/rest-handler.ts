@@ -3,11 +3,9 @@ import {
   CudaSharedMemoryRegisterRequestSchema,
   CudaSharedMemoryStatusRequestSchema,
   CudaSharedMemoryUnregisterRequestSchema,
-  LogSettingsRequestSchema,
   SystemSharedMemoryRegisterRequestSchema,
   SystemSharedMemoryStatusRequestSchema,
   SystemSharedMemoryUnregisterRequestSchema,
-  TraceSettingRequestSchema,
 } from "../../../gen/inference/grpc_service_pb.ts";
 import { fromUnknown } from "../../errors/from-unknown.ts";
 import { TensorwireError } from "../../errors/tensorwire-error.ts";
@@ -29,6 +27,7 @@ import {
 } from "./answer-models.ts";
 import { live, metrics, ready, started } from "./answer-probes.ts";
 import { load, repositoryIndex, unload } from "./answer-repository.ts";
+import { logSettings, traceSetting } from "./answer-settings.ts";
 import { explainV1, predictV1 } from "./answer-v1.ts";
 import { compressResponse } from "./compress-response.ts";
 import { generate, generateStream } from "./generate/answer-generate.ts";
@@ -134,16 +133,16 @@ export const restRoutes: ReadonlyMap<string, { readonly GET?: Answer; readonly P
         ),
       },
       "/v2/trace/setting": {
-        GET: answerByBackend("traceSetting", TraceSettingRequestSchema),
-        POST: answerByBackend("traceSetting", TraceSettingRequestSchema),
+        GET: traceSetting,
+        POST: traceSetting,
       },
       "/v2/models/M/trace/setting": {
-        GET: answerByBackend("traceSetting", TraceSettingRequestSchema),
-        POST: answerByBackend("traceSetting", TraceSettingRequestSchema),
+        GET: traceSetting,
+        POST: traceSetting,
       },
       "/v2/logging": {
-        GET: answerByBackend("logSettings", LogSettingsRequestSchema),
-        POST: answerByBackend("logSettings", LogSettingsRequestSchema),
+        GET: logSettings,
+        POST: logSettings,
       },
     }),
   );

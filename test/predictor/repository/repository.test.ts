@@ -4,6 +4,7 @@ import { create } from "@bufbuild/protobuf";
 import test, { type ExecutionContext } from "ava";
 import { ModelInferRequestSchema } from "../../../gen/inference/grpc_service_pb.ts";
 import { TensorwireError } from "../../../server/errors/tensorwire-error.ts";
+import { TraceControl } from "../../../server/observability/trace-control.ts";
 import { OnnxModel } from "../../../server/predictor/engines/onnx/onnx-model.ts";
 import { WorkerPool } from "../../../server/predictor/engines/onnx/worker-pool.ts";
 import { Repository } from "../../../server/predictor/repository/repository.ts";
@@ -40,6 +41,7 @@ async function open(
     maxQueueSize: 8,
     maxMessageBytes: 64 * 1024 * 1024,
     observer: () => {},
+    traces: new TraceControl(undefined),
     log,
   });
   const readiness: (readonly [string, boolean])[] = [];
