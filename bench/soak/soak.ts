@@ -1,11 +1,9 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type { SoakOptions } from "./options.ts";
+import { settledSample } from "./settled-sample.ts";
 import { SoakLoad } from "./soak-load.ts";
 import { type ServerSample, SoakedServer } from "./soaked-server.ts";
 import { type Check, judge, type TimedSample } from "./verdict.ts";
-
-/** What has to be gone when no call is under way has so long to go, in ms. */
-const settleMs = 20_000;
 
 /** Says what happens while it happens. */
 export type Tell = (line: string) => void;
@@ -65,19 +63,6 @@ async function soakServer(
     complaints: server.complaints,
     exitCode,
   });
-}
-
-/** A sample after a collection, once what is about to end has ended, or was given the time to. */
-async function settledSample(server: SoakedServer, connections: number): Promise<ServerSample> {
-  const limit = performance.now() + settleMs;
-  for (;;) {
-    const { openStreams, openConnections } = await server.sample();
-    if (openStreams === 0 && openConnections <= connections) break;
-    if (performance.now() > limit) break;
-    await wait(100);
-  }
-  await server.collectGarbage();
-  return server.sample();
 }
 
 const columns =

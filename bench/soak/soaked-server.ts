@@ -23,6 +23,16 @@ export interface ServerSample {
   readonly refusals: Readonly<Record<string, number>>;
 }
 
+/** How the command is started. */
+export interface SoakedServerOptions {
+  /** Model repository. */
+  readonly models: string;
+  /** Further flags. */
+  readonly flags: readonly string[];
+}
+
+const fixtures: SoakedServerOptions = { models: "test/fixtures/models", flags: [] };
+
 /** The real command in a process of its own, observed through its metrics and its inspector. */
 export class SoakedServer {
   readonly port: number;
@@ -44,8 +54,8 @@ export class SoakedServer {
   }
 
   /** Starts `tensorwire serve` on a free port; resolves when its models are ready. */
-  static async start(): Promise<SoakedServer> {
-    const args = ["bin/tensorwire.js", "serve", "test/fixtures/models", "--port", "0"];
+  static async start({ models, flags } = fixtures): Promise<SoakedServer> {
+    const args = ["bin/tensorwire.js", "serve", models, "--port", "0", ...flags];
     const child = spawn(
       process.execPath,
       ["--inspect=127.0.0.1:0", ...args, "--log-level", "error"],
@@ -84,6 +94,11 @@ export class SoakedServer {
     return this.#process.exitCode !== null || this.#process.signalCode !== null;
   }
 
+  /** Sends it a signal. */
+  signal(name: NodeJS.Signals): void {
+    this.#process.kill(name);
+  }
+
   /** What it wrote to its standard error, without what Node says of the inspector. */
   get complaints(): string {
     return this.#stderr()
@@ -98,12 +113,17 @@ export class SoakedServer {
     for (let turn = 0; turn < 2; turn++) await this.#ask("HeapProfiler.collectGarbage");
   }
 
-  async sample(): Promise<ServerSample> {
+  /** Its metrics as it gives them. */
+  async metrics(): Promise<string> {
     const response = await fetch(`http://127.0.0.1:${this.port}/metrics`, {
       // So that the scrape leaves no connection.
       headers: { connection: "close" },
     });
-    const text = await response.text();
+    return response.text();
+  }
+
+  async sample(): Promise<ServerSample> {
+    const text = await this.metrics();
     const value = (name: string): number => {
       const line = new RegExp(`^${name.replace(/[{}"]/g, "\\$&")} (\\S+)$`, "m").exec(text);
       return line ? Number(line[1]) : 0;
