@@ -31,7 +31,7 @@ export const registry = {
   CONTENTS_FIELD_MISMATCH: { code: Code.InvalidArgument, http: 400 },
   BYTES_ELEMENT_MALFORMED: { code: Code.InvalidArgument, http: 400 },
   SHARED_MEMORY_UNSUPPORTED: { code: Code.Unimplemented, http: 501 },
-  // Models and the repository
+  // Models
   MODEL_NOT_FOUND: { code: Code.NotFound, http: 404 },
   MODEL_NOT_LOADED: { code: Code.NotFound, http: 404 },
   MODEL_VERSION_NOT_FOUND: { code: Code.NotFound, http: 404 },
@@ -46,6 +46,14 @@ export const registry = {
   MODEL_INPUT_REFUSED: { code: Code.InvalidArgument, http: 400 },
   MODEL_EXECUTION_FAILED: { code: Code.Internal, http: 500 },
   ANSWER_TOO_LARGE: { code: Code.ResourceExhausted, http: 500 },
+  // Sequences
+  SEQUENCE_ID_MISSING: { code: Code.InvalidArgument, http: 400 },
+  SEQUENCE_NOT_STARTED: { code: Code.InvalidArgument, http: 400 },
+  SEQUENCE_CANCELLED: { code: Code.Canceled, http: 499 },
+  SEQUENCE_TIMEOUT: { code: Code.Unavailable, http: 503 },
+  SEQUENCE_LOST: { code: Code.Aborted, http: 409 },
+  SEQUENCE_STATES_FULL: { code: Code.ResourceExhausted, http: 429 },
+  // The repository
   REPOSITORY_UNSUPPORTED: { code: Code.Unimplemented, http: 501 },
   REPOSITORY_UNREADABLE: { code: Code.FailedPrecondition, http: 500 },
   CONTROL_MODE_FORBIDS: { code: Code.Unavailable, http: 503 },

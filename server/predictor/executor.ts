@@ -27,6 +27,20 @@ export interface Execution extends EngineResult {
   readonly fromCache?: true | undefined;
 }
 
+/** Sequences of a model, for metrics. */
+export interface SequenceCounts {
+  /** Those that have a slot. */
+  readonly active: number;
+  /** Those that wait for one. */
+  readonly waiting: number;
+  readonly slots: number;
+  /** Those that ended, by why. */
+  readonly ends: Readonly<Record<string, number>>;
+  /** Memory that their states take, and may take, in bytes. */
+  readonly stateBytes: number;
+  readonly stateLimitBytes: number;
+}
+
 /** What computes the calls of a model version: an engine behind a queue, a graph of other models, and so on. */
 export interface Executor {
   /** Calls that wait. */
@@ -46,6 +60,8 @@ export interface Executor {
    * @throws TensorwireError if one of those models is not loaded
    */
   readonly identity?: (() => string) | undefined;
+  /** Set for a model with sequences. */
+  readonly sequences?: SequenceCounts | undefined;
   /**
    * Computes a call: before it returns, if it can without holding up others. Outputs own their memory.
    *

@@ -32,6 +32,7 @@ const extensions = [
   "model_configuration",
   "model_repository",
   "model_repository(unload_dependents)",
+  "sequence",
   "statistics",
   "trace",
   "logging",

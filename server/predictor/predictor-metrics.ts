@@ -1,5 +1,6 @@
 import { Counter, Gauge, type Registry } from "prom-client";
 import { BoundHistogram, type HistogramCell } from "../observability/bound-metrics.ts";
+import type { SequenceCounts } from "./executor.ts";
 import type { Repository } from "./repository/repository.ts";
 import type { CallObserver, ServedModel } from "./served-model.ts";
 
@@ -161,6 +162,7 @@ export function registerModelMetrics(
     "Requests that may wait for a model (--max-queue-size)",
     ({ maxQueueSize }) => maxQueueSize,
   );
+  registerSequenceMetrics(registry, repository);
   new Gauge({
     name: "tensorwire_model_ready",
     help: "1 for a model version that answers calls, 0 for one that does not",
@@ -172,6 +174,55 @@ export function registerModelMetrics(
       this.reset();
       for (const { name: model, version, state } of repository.index()) {
         this.set({ model, version }, state.kind === "ready" ? 1 : 0);
+      }
+    },
+  });
+}
+
+/** Gauges of models with sequences: name, help, and the value. */
+const sequenceGauges: readonly (readonly [string, string, (counts: SequenceCounts) => number])[] = [
+  ["tensorwire_sequences_active", "Sequences that have a slot", ({ active }) => active],
+  ["tensorwire_sequences_waiting", "Sequences that wait for a slot", ({ waiting }) => waiting],
+  ["tensorwire_sequence_slots", "Sequences that can be under way at once", ({ slots }) => slots],
+  [
+    "tensorwire_sequence_state_bytes",
+    "Memory of the states that are kept for sequences",
+    ({ stateBytes }) => stateBytes,
+  ],
+  [
+    "tensorwire_sequence_state_limit_bytes",
+    "Memory that the states of a model's sequences may take (sequence_state_limit_mib)",
+    ({ stateLimitBytes }) => stateLimitBytes,
+  ],
+];
+
+function registerSequenceMetrics(registry: Registry, repository: Repository): void {
+  for (const [name, help, value] of sequenceGauges) {
+    new Gauge({
+      name,
+      help,
+      labelNames: labels,
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const { name: model, version, executor } of repository.served()) {
+          const { sequences } = executor;
+          if (sequences) this.set({ model, version }, value(sequences));
+        }
+      },
+    });
+  }
+  new Counter({
+    name: "tensorwire_sequences_ended_total",
+    help: "Sequences that ended, by why: end, restart, idle, cancelled, timeout, lost, refused",
+    labelNames: [...labels, "cause"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { name: model, version, executor } of repository.served()) {
+        for (const [cause, count] of Object.entries(executor.sequences?.ends ?? {})) {
+          this.inc({ model, version, cause }, count);
+        }
       }
     },
   });

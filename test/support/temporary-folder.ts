@@ -5,7 +5,7 @@ import type { ExecutionContext } from "ava";
 
 /** Makes a folder with the given files, which is removed when the test ends. */
 export async function temporaryFolder(
-  t: ExecutionContext,
+  t: Pick<ExecutionContext, "teardown">,
   files: Readonly<Record<string, string | Uint8Array>> = {},
 ): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "tensorwire-test-"));

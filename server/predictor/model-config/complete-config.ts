@@ -42,7 +42,7 @@ export const onnxKind: ModelKind = {
   platform: "onnxruntime_onnx",
   backend: "onnxruntime",
   filename: "model.onnx",
-  scheduling: ["dynamicBatching"],
+  scheduling: ["dynamicBatching", "sequenceBatching"],
   decoupled: false,
 };
 

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { ModelConfig } from "../../../gen/inference/model_config_pb.ts";
 import { messageOf } from "../../errors/from-unknown.ts";
 import { modelConfigInvalid } from "../../errors/model-errors.ts";
+import { isPlainFileName } from "./plain-file-name.ts";
 
 /**
  * Reads a label file: one class name a line, the line's number is the class.
@@ -16,7 +17,7 @@ export async function readLabels(
   folder: string,
   filename: string,
 ): Promise<string[]> {
-  if (/[/\\\0]/.test(filename) || filename === "..") {
+  if (!isPlainFileName(filename)) {
     throw modelConfigInvalid(
       model,
       `names label_filename ${JSON.stringify(filename)}, expected a file in the model's folder, without a path`,

@@ -17,6 +17,16 @@ import { readAllLabels } from "../model-config/read-labels.ts";
 import { type DerivedBatching, deriveBatching } from "../scheduling/derive-batching.ts";
 import { readSchedule } from "../scheduling/read-schedule.ts";
 import type { Schedule } from "../scheduling/scheduler.ts";
+import { statelessEngine } from "../sequences/sequence-engine.ts";
+import { SequenceExecutor } from "../sequences/sequence-executor.ts";
+import {
+  fedPorts,
+  readSequences,
+  type SequencePlan,
+  sequenceBatchingOf,
+  showSequences,
+  visiblePorts,
+} from "../sequences/sequence-plan.ts";
 import type { ModelSignature } from "../signature.ts";
 import { warmUpSamples } from "../warm-up-samples.ts";
 import type { LoadContext, LoadedParts } from "./load-version.ts";
@@ -40,16 +50,36 @@ export async function loadOnnx(
   const engine = await context.openOnnx({ model: name, path, instances });
   try {
     const labels = await readAllLabels(name, folder.path, given);
-    const outputs = await warmUp(name, engine, given, log);
+    const sequences = sequenceBatchingOf(given);
+    const plan =
+      given && sequences && (await readSequences(name, folder.path, given, sequences, engine));
+    const outputs = await warmUp(name, engine, given, plan ? fedPorts(plan) : [], log);
+    const declared = { inputs: engine.inputs, outputs };
     const completed = completeConfig(
       name,
       // Versions of a model complete the same configuration, each with its own file.
       given && clone(ModelConfigSchema, given),
-      { inputs: engine.inputs, outputs },
+      plan ? visiblePorts(plan, given, declared) : declared,
       labels,
     );
     warnOfIgnored(name, completed.config, log);
     showInstances(completed.config, instances);
+    if (plan) {
+      showSequences(completed.config, plan);
+      const maxRows = await sequenceRows(name, engine, plan, completed, log);
+      return {
+        config: completed.config,
+        signature: completed.signature,
+        executor: new SequenceExecutor(
+          name,
+          statelessEngine(engine),
+          { ...plan, maxRows },
+          context.maxQueueSize,
+        ),
+        repeats: "no",
+        readsOptions: true,
+      };
+    }
     const { schedule, signature } = await scheduleOf(name, engine, given, completed, context);
     return {
       config: completed.config,
@@ -65,6 +95,34 @@ export async function loadOnnx(
 }
 
 /**
+ * Rows of a run of sequences: as many as the configuration allows, one if rows know of each other.
+ */
+async function sequenceRows(
+  name: string,
+  engine: EngineModel,
+  { maxRows }: SequencePlan,
+  { signature }: CompleteConfig,
+  log: Log,
+): Promise<number> {
+  if (maxRows === 1) return 1;
+  const derived = await deriveBatching(engine, portsOf(engine, signature));
+  if (derived.kind === "batched" || derived.cause !== "mixes rows") return maxRows;
+  log.warn(
+    { model: name, why: derived.why },
+    "sequences are run one by one: rows are not independent",
+  );
+  return 1;
+}
+
+/** Inputs of a model with the shapes that its configuration gives them. */
+function portsOf(engine: EngineModel, { inputs }: ModelSignature): readonly DeclaredPort[] {
+  return engine.inputs.map((port) => ({
+    ...port,
+    shape: inputs.find(({ name }) => name === port.name)?.shape ?? port.shape,
+  }));
+}
+
+/**
  * Warms the engine up, and gives the outputs with the ranks that the file did not declare. A model
  * that fails on zeros (an index out of range, say) may still serve real inputs, so that is no error.
  */
@@ -72,10 +130,13 @@ async function warmUp(
   name: string,
   engine: EngineModel,
   config: ModelConfig | undefined,
+  fed: readonly DeclaredPort[],
   log: Log,
 ): Promise<readonly DeclaredPort[]> {
   const maxBatchSize = config?.maxBatchSize ?? 0;
   const inputs = engine.inputs.map((port) => {
+    const own = fed.find(({ name }) => name === port.name);
+    if (own) return port.shape ? port : own;
     const dims = config?.input.find((input) => input.name === port.name)?.dims.map(Number) ?? [];
     if (dims.length === 0) return port;
     return { ...port, shape: maxBatchSize > 0 ? [-1, ...dims] : dims };
@@ -113,11 +174,7 @@ async function scheduleOf(
   const asked = config.schedulingChoice.case === "dynamicBatching";
   if (given && config.maxBatchSize === 0)
     return { schedule: readSchedule(config, undefined), signature };
-  const ports = engine.inputs.map((port) => ({
-    ...port,
-    shape: signature.inputs.find((input) => input.name === port.name)?.shape ?? port.shape,
-  }));
-  const derived = await deriveBatching(engine, ports);
+  const derived = await deriveBatching(engine, portsOf(engine, signature));
   const rows = rowsOfBatch(name, asked, derived, log);
   const schedule = readSchedule(config, rows);
   if (rows === undefined || asked) return { schedule, signature };

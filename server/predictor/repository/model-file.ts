@@ -2,6 +2,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { ModelConfig } from "../../../gen/inference/model_config_pb.ts";
 import { modelLoadFailed, modelUnsupported } from "../../errors/model-errors.ts";
+import { isPlainFileName } from "../model-config/plain-file-name.ts";
 import type { ModelFolder } from "./scan.ts";
 
 /**
@@ -18,7 +19,7 @@ export async function modelFile(
   const place = versionPlace(folder, version);
   if ((await stat(place)).isFile()) return place;
   const filename = config?.defaultModelFilename || "model.onnx";
-  if (/[/\\\0]/.test(filename) || filename === "..") {
+  if (!isPlainFileName(filename)) {
     throw modelUnsupported(
       folder.name,
       `default_model_filename ${JSON.stringify(filename)} is a path; name a file of the version folder`,

@@ -113,7 +113,6 @@ for (const [text, message] of [
   ],
   ['backend: "python"', /backend "python" is not served/],
   ['platform: "tensorflow_savedmodel"', /platform "tensorflow_savedmodel" is not served/],
-  ["sequence_batching { }", /sequence_batching is not served/],
   ["ensemble_scheduling { }", /ensemble_scheduling is not served/],
   ["model_transaction_policy { decoupled: true }", /decoupled/],
   [

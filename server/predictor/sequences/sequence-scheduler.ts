@@ -1,0 +1,547 @@
+import { queueFull } from "../../errors/model-errors.ts";
+import {
+  sequenceCancelled,
+  sequenceLost,
+  sequenceNotStarted,
+  sequenceTimeout,
+} from "../../errors/sequence-errors.ts";
+import type { CallAbort } from "../../rpc/call-context.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+import { abortError } from "../abort-error.ts";
+import type { ScheduledResult } from "../scheduling/scheduler.ts";
+import { Backlog } from "./backlog.ts";
+import { IdleSequences } from "./idle-sequences.ts";
+import { type NextRun, nextRun } from "./next-run.ts";
+import { Instance, Sequence } from "./sequence.ts";
+import type { SequencePlan } from "./sequence-plan.ts";
+import { Step, type StepRequest, StepsUnderWay } from "./step.ts";
+
+/** What a run gave. */
+export interface RunOutcome {
+  /** By row; of a row without a call undefined. */
+  readonly answers: readonly (StepAnswer | undefined)[];
+  /** Time in the model, in ns. */
+  readonly inferNs: number;
+}
+
+/** What a run gave one call; a call that is refused ends its sequence. */
+export type StepAnswer =
+  | { readonly kind: "outputs"; readonly outputs: readonly Tensor[] }
+  | { readonly kind: "refused"; readonly error: Error };
+
+/** Runs calls of different sequences, and keeps their states. */
+export interface StepRunner {
+  /** Whether two calls, each the next of its sequence, can share a run. */
+  readonly canJoin: (one: Step, other: Step) => boolean;
+  run(
+    instance: number,
+    rows: readonly (Step | undefined)[],
+    run: StepsUnderWay,
+  ): RunOutcome | Promise<RunOutcome>;
+  /** A sequence is over: nothing of it is kept. */
+  forget(sequence: Sequence): void;
+}
+
+/** Why sequences came to an end. */
+export const sequenceEnds = [
+  "end",
+  "restart",
+  "idle",
+  "cancelled",
+  "timeout",
+  "lost",
+  "refused",
+] as const;
+export type SequenceEnd = (typeof sequenceEnds)[number];
+
+/** What a {@link SequenceScheduler} acts on; tests give their own clock. */
+export interface SequenceSchedulerOptions {
+  /** Name of the model, for messages. */
+  readonly model: string;
+  readonly plan: SequencePlan;
+  readonly instances: number;
+  /** Runs that an instance is given at once; more than one with strategy oldest only. */
+  readonly runsPerInstance: number;
+  /** Calls that may wait. */
+  readonly limit: number;
+  readonly runner: StepRunner;
+  /** What a failed run means: its calls are run one by one, or have failed, or their sequences are lost. */
+  readonly afterFailure: (error: unknown) => "run one by one" | "fail" | "lose sequences";
+  /** Monotonic clock in ms. */
+  readonly now: () => number;
+  /** Calls `action` at the end of the turn of the event loop. */
+  readonly atTurnEnd: (action: () => void) => void;
+  /** Calls `action` after a time in ms; the result cancels. */
+  readonly after: (ms: number, action: () => void) => () => void;
+}
+
+/**
+ * Gives a model the calls of sequences: those of one sequence in the order of their arrival, each when the one
+ * before it was answered, and never two in one run. A sequence takes a slot of an instance with its first call
+ * and keeps it until it ends; those beyond the slots wait and take one in the order of their arrival.
+ *
+ * A sequence ends with the call that says so, when it is without a call for too long, and with a call that is
+ * cancelled or misses its deadline, because what the model would know from then on is not what the caller
+ * thinks: the calls that wait behind it are refused. A start, in a sequence that is under way, begins anew.
+ */
+export class SequenceScheduler {
+  readonly #options: SequenceSchedulerOptions;
+  readonly #sequences = new Map<bigint | string, Sequence>();
+  readonly #instances: readonly Instance[];
+  readonly #backlog: Backlog;
+  readonly #idle: IdleSequences;
+  readonly #ends: Record<SequenceEnd, number>;
+  #waiting = 0;
+  #running = 0;
+  /** Calls that wait, run, or are to be run again. */
+  #unanswered = 0;
+  #closing = false;
+  #turnPending = false;
+  #sending = false;
+  #onIdle: (() => void)[] = [];
+
+  constructor(options: SequenceSchedulerOptions) {
+    const { instances, plan } = options;
+    const { strategy, slotsPerInstance } = plan;
+    const order = strategy.kind === "oldest" && strategy.preserveOrder ? "kept" : "as computed";
+    this.#options = options;
+    this.#instances = Array.from(
+      { length: instances },
+      (_, index) => new Instance(index, slotsPerInstance, order),
+    );
+    this.#backlog = new Backlog(options, (sequence) => this.#timeOut(sequence));
+    this.#idle = new IdleSequences(plan.idleMs, options, (sequence) => this.#expire(sequence));
+    this.#ends = Object.fromEntries(sequenceEnds.map((end) => [end, 0])) as Record<
+      SequenceEnd,
+      number
+    >;
+  }
+
+  /** Calls that wait. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  /** Runs under way. */
+  get running(): number {
+    return this.#running;
+  }
+
+  /** Sequences that have a slot. */
+  get active(): number {
+    return this.#sequences.size - this.#backlog.size;
+  }
+
+  /** Sequences that wait for a slot. */
+  get backlog(): number {
+    return this.#backlog.size;
+  }
+
+  /** Sequences that ended, by why. */
+  get ends(): Readonly<Record<SequenceEnd, number>> {
+    return this.#ends;
+  }
+
+  /**
+   * Computes a call when its turn has come.
+   *
+   * @throws TensorwireError `SEQUENCE_NOT_STARTED`, `QUEUE_FULL`, `SEQUENCE_TIMEOUT`, `SEQUENCE_CANCELLED`,
+   * `SEQUENCE_LOST`, `DEADLINE_EXCEEDED`, `CALL_CANCELLED`, or what the runner throws
+   */
+  run(call: CallAbort, request: StepRequest): Promise<ScheduledResult> {
+    const { model, limit, now, plan } = this.#options;
+    const { id, start } = request;
+    const known = this.#sequences.get(id);
+    if (!start && !known?.open) return Promise.reject(sequenceNotStarted(model, id, plan.idleMs));
+    if (call.aborted) {
+      if (!start) this.#breakOff(known!);
+      return Promise.reject(abortError(call, "before the call reached the model"));
+    }
+    if (this.#waiting >= limit && !this.#runsAtOnce(known)) {
+      return Promise.reject(queueFull(model, limit));
+    }
+    const sequence = known ?? new Sequence(id);
+    if (!known) this.#sequences.set(id, sequence);
+    if (start && sequence.open) this.#ends.restart++;
+    return new Promise((resolve, reject) => {
+      const step = new Step(sequence, request, call, now(), { resolve, reject });
+      this.#accept(step);
+      call.onAbort(() => this.#leave(step));
+    });
+  }
+
+  /** An instance has forgotten its sequences; the runs that it had fail, which ends theirs. */
+  lose(instance: number): void {
+    const { model } = this.#options;
+    for (const sequence of [...this.#instances[instance]!.slots]) {
+      if (!sequence || sequence.running) continue;
+      this.#abandon(sequence, "lost", () => sequenceLost(model, sequence.id));
+    }
+    this.#lookAtTurnEnd();
+    this.#settled();
+  }
+
+  /** Resolves once nothing runs or waits. Sequences without a call end if others wait for their slots. */
+  idle(): Promise<void> {
+    this.#closing = true;
+    if (this.#backlog.size > 0) this.#idle.expireAll();
+    if (this.#unanswered === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#onIdle.push(resolve));
+  }
+
+  /** Forgets all sequences; call {@link idle} before. */
+  close(): void {
+    this.#idle.close();
+    this.#backlog.close();
+    for (const instance of this.#instances) instance.cancelDelay?.();
+    for (const sequence of this.#sequences.values()) this.#options.runner.forget(sequence);
+    this.#sequences.clear();
+  }
+
+  /** Whether a call would be run at the end of the turn, so that it does not wait. */
+  #runsAtOnce(sequence: Sequence | undefined): boolean {
+    const slot = sequence?.slot;
+    if (sequence && (!slot || sequence.running || sequence.steps.size > 0)) return false;
+    const instance = slot ? slot.instance : this.#emptiest();
+    return instance !== undefined && instance.runs < this.#options.runsPerInstance;
+  }
+
+  #accept(step: Step): void {
+    const { sequence, request } = step;
+    const isNext = sequence.steps.size === 0 && !sequence.running;
+    sequence.steps.push(step);
+    sequence.open = !request.end;
+    this.#waiting++;
+    this.#unanswered++;
+    this.#idle.delete(sequence);
+    if (sequence.slot) {
+      if (isNext) this.#markReady(sequence);
+    } else if (!this.#backlog.has(sequence)) this.#place(sequence);
+    else if (request.timeoutMs > 0) this.#backlog.add(sequence);
+    this.#lookAtTurnEnd();
+  }
+
+  /** Gives a sequence a slot, on the instance that has the fewest, or puts it at the end of the backlog. */
+  #place(sequence: Sequence): void {
+    const instance = this.#emptiest();
+    if (instance) this.#seat(sequence, instance);
+    else this.#backlog.add(sequence);
+  }
+
+  #emptiest(): Instance | undefined {
+    let best: Instance | undefined;
+    for (const instance of this.#instances) {
+      if (instance.sequences >= this.#options.plan.slotsPerInstance) continue;
+      if (!best || instance.sequences < best.sequences) best = instance;
+    }
+    return best;
+  }
+
+  #seat(sequence: Sequence, instance: Instance): void {
+    instance.seat(sequence);
+    if (sequence.steps.size > 0) this.#markReady(sequence);
+  }
+
+  /** Takes a sequence's slot, and gives it to the one that waits longest. */
+  #unseat(sequence: Sequence): void {
+    const { slot } = sequence;
+    if (!slot) return;
+    slot.instance.unseat(sequence, slot);
+    const next = this.#backlog.shift();
+    if (next) this.#seat(next, slot.instance);
+  }
+
+  #markReady(sequence: Sequence): void {
+    sequence.steps.first!.readyMs = this.#options.now();
+    sequence.slot!.instance.ready.add(sequence);
+  }
+
+  /** Nothing of the sequence waits or runs any more, and nothing comes. */
+  #remove(sequence: Sequence): void {
+    this.#sequences.delete(sequence.id);
+    this.#idle.delete(sequence);
+    this.#backlog.delete(sequence);
+    this.#options.runner.forget(sequence);
+    this.#unseat(sequence);
+  }
+
+  /** What is next in a sequence whose last call was answered or left. */
+  #goOn(sequence: Sequence): void {
+    const next = sequence.steps.first;
+    if (!next) {
+      if (sequence.open) this.#rest(sequence);
+      else this.#remove(sequence);
+      return;
+    }
+    if (next.request.start && sequence.slot && this.#backlog.size > 0) {
+      // Another sequence of this id: others that came before it go first.
+      this.#options.runner.forget(sequence);
+      this.#unseat(sequence);
+      this.#place(sequence);
+      return;
+    }
+    if (sequence.slot) this.#markReady(sequence);
+  }
+
+  #rest(sequence: Sequence): void {
+    if (this.#closing && this.#backlog.size > 0) this.#expire(sequence);
+    else this.#idle.add(sequence);
+  }
+
+  #expire(sequence: Sequence): void {
+    sequence.open = false;
+    this.#ends.idle++;
+    this.#remove(sequence);
+    this.#lookAtTurnEnd();
+  }
+
+  /** Refuses a sequence that waited too long for a slot, with all of its calls. */
+  #timeOut(sequence: Sequence): void {
+    const { model, now } = this.#options;
+    this.#ends.timeout++;
+    this.#backlog.delete(sequence);
+    for (let first = sequence.steps.first; first; first = sequence.steps.first) {
+      for (const step of this.#cut(sequence, first)) {
+        this.#reject(step, sequenceTimeout(model, sequence.id, now() - step.arrivedMs));
+      }
+    }
+    this.#remove(sequence);
+    this.#settled();
+  }
+
+  /** A call came too late to be taken: its sequence ends behind those that wait. */
+  #breakOff(sequence: Sequence): void {
+    sequence.open = false;
+    this.#ends.cancelled++;
+    if (sequence.steps.size > 0 || sequence.running) return;
+    this.#remove(sequence);
+    this.#lookAtTurnEnd();
+  }
+
+  /** Somebody waits no longer for a call. */
+  #leave(step: Step): void {
+    if (step.gone) return;
+    const { sequence, call } = step;
+    const { model } = this.#options;
+    const waited = sequence.running !== step;
+    const isNext = sequence.steps.first === step && !sequence.running;
+    const from = waited ? step : sequence.steps.first;
+    const behind = from && (waited || !from.request.start) ? this.#cut(sequence, from) : [];
+    if (!from) sequence.open = false;
+    this.#ends.cancelled++;
+    this.#reject(
+      step,
+      abortError(call, waited ? "while the call waited for the model" : "while the model ran"),
+    );
+    for (const other of behind) {
+      if (other !== step) this.#reject(other, sequenceCancelled(model, sequence.id));
+    }
+    if (!waited) step.run?.left();
+    else if (isNext) this.#nextCut(sequence);
+    this.#lookAtTurnEnd();
+    this.#settled();
+  }
+
+  /** Takes calls out of a sequence; it ends with them if none that starts anew stands behind. */
+  #cut(sequence: Sequence, from: Step): readonly Step[] {
+    const { previous } = from;
+    const cut = sequence.steps.cut(from);
+    this.#waiting -= cut.length;
+    const left = previous ? previous.next : sequence.steps.first;
+    if (!left) sequence.open = false;
+    if (this.#backlog.has(sequence)) this.#backlog.add(sequence);
+    return cut;
+  }
+
+  /** The call that would have been the next of a sequence is no longer there. */
+  #nextCut(sequence: Sequence): void {
+    sequence.slot?.instance.ready.delete(sequence);
+    this.#goOn(sequence);
+  }
+
+  /** Ends a sequence for a reason of the server's: the calls that wait, up to one that starts anew, are refused. */
+  #abandon(sequence: Sequence, end: SequenceEnd, error: () => Error): void {
+    const { first } = sequence.steps;
+    if (!sequence.running && (first ? first.request.start : !sequence.open)) return;
+    this.#ends[end]++;
+    if (!first) sequence.open = false;
+    else if (!first.request.start) {
+      for (const step of this.#cut(sequence, first)) this.#reject(step, error());
+    }
+    if (!sequence.running) this.#nextCut(sequence);
+  }
+
+  #resolve(step: Step, result: ScheduledResult): void {
+    step.gone = true;
+    step.call.onAbort(undefined);
+    this.#unanswered--;
+    if (step.place) step.place.order.settle(step.place.at, () => step.resolve(result));
+    else step.resolve(result);
+  }
+
+  #reject(step: Step, error: unknown): void {
+    step.gone = true;
+    step.call.onAbort(undefined);
+    this.#unanswered--;
+    step.reject(error);
+    step.place?.order.settle(step.place.at, () => {});
+  }
+
+  #lookAtTurnEnd(): void {
+    if (this.#turnPending) return;
+    this.#turnPending = true;
+    this.#options.atTurnEnd(this.#onTurnEnd);
+  }
+
+  readonly #onTurnEnd = (): void => {
+    this.#turnPending = false;
+    this.#send();
+  };
+
+  /** Gives the instances what they may have now. */
+  readonly #send = (): void => {
+    if (this.#sending) return;
+    this.#sending = true;
+    try {
+      for (const instance of this.#instances) this.#sendTo(instance);
+    } finally {
+      this.#sending = false;
+    }
+  };
+
+  #sendTo(instance: Instance): void {
+    const { runsPerInstance, after } = this.#options;
+    instance.cancelDelay?.();
+    instance.cancelDelay = undefined;
+    while (instance.runs < runsPerInstance) {
+      const next = this.#nextFor(instance);
+      if (!next) return;
+      if (next.kind === "wait") {
+        instance.cancelDelay = after(next.ms, this.#send);
+        return;
+      }
+      const { rows } = next;
+      if (this.#start(instance, rows) === "ended") {
+        // What computes at once leaves the thread between two runs.
+        this.#lookAtTurnEnd();
+        return;
+      }
+    }
+  }
+
+  #nextFor(instance: Instance): NextRun | undefined {
+    const { plan, runner, now } = this.#options;
+    for (;;) {
+      const retry = instance.retries.pop();
+      if (!retry) return nextRun(instance, plan, runner.canJoin, now());
+      if (!retry.gone) return { kind: "run", rows: [retry] };
+      this.#ended(retry);
+    }
+  }
+
+  #start(instance: Instance, rows: readonly (Step | undefined)[]): "ended" | "under way" {
+    const { runner, now } = this.#options;
+    const steps = rows.filter((step) => step !== undefined);
+    const startedMs = now();
+    const run = new StepsUnderWay(steps);
+    for (const step of steps) {
+      const { sequence } = step;
+      if (sequence.running !== step) {
+        sequence.steps.shift();
+        instance.ready.delete(sequence);
+        sequence.running = step;
+        this.#waiting--;
+        const { order } = instance;
+        if (order) step.place = { order, at: order.take() };
+      }
+      step.run = run;
+    }
+    instance.runs++;
+    this.#running++;
+    let outcome: RunOutcome | Promise<RunOutcome>;
+    try {
+      outcome = runner.run(instance.index, rows, run);
+    } catch (error) {
+      this.#fail(instance, steps, error);
+      return "ended";
+    }
+    if (!(outcome instanceof Promise)) {
+      this.#answer(instance, rows, outcome, startedMs);
+      return "ended";
+    }
+    outcome.then(
+      (value) => this.#answer(instance, rows, value, startedMs),
+      (error: unknown) => this.#fail(instance, steps, error),
+    );
+    return "under way";
+  }
+
+  #answer(
+    instance: Instance,
+    rows: readonly (Step | undefined)[],
+    { answers, inferNs }: RunOutcome,
+    startedMs: number,
+  ): void {
+    const { model, plan } = this.#options;
+    let runRows = 0;
+    for (const step of rows) if (step) runRows++;
+    for (const [row, step] of rows.entries()) {
+      if (!step) continue;
+      const answer = answers[row]!;
+      if (answer.kind === "outputs") {
+        if (!step.gone) {
+          this.#resolve(step, { outputs: answer.outputs, inferNs, startedMs, runRows });
+          // The run counts once.
+          runRows = 0;
+        }
+        if (step.request.end) this.#ends.end++;
+      } else {
+        if (!step.gone) this.#reject(step, answer.error);
+        const { sequence } = step;
+        this.#abandon(sequence, "refused", () =>
+          sequenceNotStarted(model, sequence.id, plan.idleMs),
+        );
+      }
+      this.#ended(step);
+    }
+    this.#runEnded(instance);
+  }
+
+  #fail(instance: Instance, steps: readonly Step[], error: unknown): void {
+    const { model, afterFailure } = this.#options;
+    const then = afterFailure(error);
+    if (then === "run one by one" && steps.length > 1) {
+      instance.retries.push(...steps.toReversed());
+    } else {
+      for (const step of steps) {
+        const { sequence } = step;
+        if (!step.gone) this.#reject(step, error);
+        if (then === "lose sequences") {
+          this.#abandon(sequence, "lost", () => sequenceLost(model, sequence.id));
+        }
+        this.#ended(step);
+      }
+    }
+    this.#runEnded(instance);
+  }
+
+  /** The model has a call no more. */
+  #ended({ sequence }: Step): void {
+    sequence.running = undefined;
+    this.#goOn(sequence);
+  }
+
+  #runEnded(instance: Instance): void {
+    instance.runs--;
+    this.#running--;
+    this.#lookAtTurnEnd();
+    this.#settled();
+  }
+
+  #settled(): void {
+    if (this.#unanswered > 0 || this.#running > 0) return;
+    const listeners = this.#onIdle;
+    this.#onIdle = [];
+    for (const listener of listeners) listener();
+  }
+}

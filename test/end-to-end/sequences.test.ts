@@ -1,0 +1,395 @@
+import test from "ava";
+import { type RunningServer, startServer } from "../support/command.ts";
+import { type GrpcJsClient, grpcJsClient, type Message } from "../support/grpc-js-client.ts";
+import { accumulatorConfig, accumulatorModel, collectorModel } from "../support/sequence-models.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { until } from "../support/until.ts";
+
+/** Longer than any pause of a loaded machine. */
+const longIdle = "max_sequence_idle_microseconds: 600000000";
+
+/** Models of the tests, each with a name of its own: one server for all of them. */
+const models: Readonly<Record<string, string | Uint8Array>> = {
+  "direct/1/model.onnx": accumulatorModel(),
+  "direct/config.pbtxt": accumulatorConfig(4, `direct { } ${longIdle}`),
+  "oldest/1/model.onnx": accumulatorModel(),
+  "oldest/config.pbtxt": accumulatorConfig(4, `oldest { max_candidate_sequences: 4 } ${longIdle}`),
+  "direct-single/1/model.onnx": accumulatorModel("single"),
+  "direct-single/config.pbtxt": accumulatorConfig(0, `direct { } ${longIdle}`),
+  "oldest-single/1/model.onnx": accumulatorModel("single"),
+  "oldest-single/config.pbtxt": accumulatorConfig(
+    0,
+    `oldest { max_candidate_sequences: 3 } ${longIdle}`,
+  ),
+  "texts/1/model.onnx": accumulatorModel("batched", "BYTES"),
+  "texts/config.pbtxt": accumulatorConfig(4, `direct { } ${longIdle}`, "STRING"),
+  "hasty/1/model.onnx": accumulatorModel("single"),
+  "hasty/config.pbtxt": accumulatorConfig(0, "direct { } max_sequence_idle_microseconds: 300000"),
+  "patient/1/model.onnx": accumulatorModel("single"),
+  "patient/config.pbtxt": accumulatorConfig(0, `direct { } ${longIdle}`),
+  "defaults/1/model.onnx": accumulatorModel(),
+  "defaults/config.pbtxt": accumulatorConfig(4, "oldest { }"),
+  "shown/1/model.onnx": accumulatorModel(),
+  "shown/config.pbtxt": `${accumulatorConfig(4, "")}
+output [ { name: "sum" data_type: TYPE_INT32 dims: [ 1 ] }, { name: "sum_out" data_type: TYPE_INT32 dims: [ 1 ] } ]`,
+  "long/1/model.onnx": accumulatorModel(),
+  "long/config.pbtxt": accumulatorConfig(4, `direct { } ${longIdle}`),
+  "all/1/model.onnx": collectorModel(),
+  "all/config.pbtxt": `
+max_batch_size: 8
+sequence_batching {
+  oldest { max_candidate_sequences: 8 }
+  ${longIdle}
+  state [ {
+    input_name: "past" output_name: "kept" data_type: TYPE_FP32 dims: [ -1 ]
+    initial_state: { data_type: TYPE_FP32 dims: [ 2 ] data_file: "first" name: "first values" }
+  } ]
+}
+`,
+  "all/initial_state/first": new Uint8Array(Float32Array.of(0.5, 0.25).buffer),
+  "graph/config.pbtxt": `
+platform: "ensemble"
+max_batch_size: 4
+input { name: "value" data_type: TYPE_INT32 dims: [ 1 ] }
+output { name: "total" data_type: TYPE_INT32 dims: [ 1 ] }
+ensemble_scheduling { step {
+  model_name: "long" model_version: -1
+  input_map { key: "x" value: "value" }
+  output_map { key: "sum" value: "total" }
+} }
+`,
+};
+
+let server: RunningServer;
+let client: GrpcJsClient;
+
+const teardowns: (() => unknown)[] = [];
+
+test.before(async () => {
+  const t = { teardown: (action: () => unknown) => void teardowns.unshift(action) };
+  server = await startServer(t, [await temporaryFolder(t, models)]);
+  client = grpcJsClient(server.address, "inference.GRPCInferenceService");
+  t.teardown(() => client.close());
+});
+
+test.after.always(async () => {
+  for (const action of teardowns) await action();
+});
+
+interface Flags {
+  readonly start?: boolean;
+  readonly end?: boolean;
+  readonly timeout?: number;
+}
+
+/** A call of a sequence with one value. */
+function step(
+  model: string,
+  id: number | string,
+  value: number,
+  { start = false, end = false, timeout }: Flags = {},
+  shape: readonly number[] = [1, 1],
+): Message {
+  const idParameter = typeof id === "string" ? { string_param: id } : { int64_param: id };
+  return {
+    model_name: model,
+    id: `${id}: ${value}`,
+    parameters: {
+      sequence_id: idParameter,
+      sequence_start: { bool_param: start },
+      sequence_end: { bool_param: end },
+      ...(timeout === undefined ? {} : { timeout: { int64_param: timeout } }),
+    },
+    inputs: [{ name: "x", datatype: "INT32", shape }],
+    raw_input_contents: [Buffer.from(Int32Array.of(value).buffer)],
+  };
+}
+
+/** Contents of an output by name. */
+function rawOf(answer: Message, name: string): Uint8Array {
+  const outputs = answer.outputs as { readonly name: string }[];
+  const index = outputs.findIndex((output) => output.name === name);
+  return Uint8Array.from((answer.raw_output_contents as Buffer[])[index]!);
+}
+
+function int32(answer: Message, name: string): number {
+  return new Int32Array(rawOf(answer, name).buffer)[0]!;
+}
+
+/** What the model was told of the sequence. */
+function told(answer: Message): readonly unknown[] {
+  return [
+    int32(answer, "told_start"),
+    new Float32Array(rawOf(answer, "told_ready").buffer)[0],
+    rawOf(answer, "told_end")[0],
+  ];
+}
+
+interface ModelStats {
+  readonly inference_count: string;
+  readonly execution_count: string;
+  readonly batch_stats: readonly {
+    readonly batch_size: string;
+    readonly compute_infer: { readonly count: string };
+  }[];
+  readonly inference_stats: {
+    readonly success: { readonly count: string };
+    readonly fail: { readonly count: string };
+  };
+}
+
+async function statsOf(name: string): Promise<ModelStats> {
+  const { model_stats: stats } = await client.call("ModelStatistics", { name });
+  return (stats as ModelStats[])[0]!;
+}
+
+async function metric(line: string): Promise<number> {
+  const text = await (await fetch(`${server.url}/metrics`)).text();
+  const found = text.split("\n").find((each) => each.startsWith(line));
+  return found === undefined ? Number.NaN : Number(found.split(" ").at(-1));
+}
+
+for (const [model, shape] of [
+  ["direct", [1, 1]],
+  ["oldest", [1, 1]],
+  ["direct-single", [1]],
+  ["oldest-single", [1]],
+] as const) {
+  test(`${model}: keeps the sums of interleaved sequences apart, and tells the model of them`, async (t) => {
+    const ids = [3, 1001, 7, 12, 5];
+    const length = 6;
+    const answered = await Promise.all(
+      ids.map(async (id) => {
+        const sums: number[] = [];
+        for (let index = 0; index < length; index++) {
+          const flags = { start: index === 0, end: index === length - 1 };
+          const request = step(model, id, id * 10 + index, flags, shape);
+          const answer = await client.call("ModelInfer", request);
+          sums.push(int32(answer, "sum"));
+          t.deepEqual(told(answer), [flags.start ? 1 : 0, 7, flags.end ? 1 : 0]);
+          t.is(new BigUint64Array(rawOf(answer, "told_id").buffer)[0], BigInt(id));
+          t.false((answer.outputs as { name: string }[]).some(({ name }) => name === "sum_out"));
+        }
+        return sums;
+      }),
+    );
+    const byHand = ids.map((id) => {
+      let sum = 0;
+      return Array.from({ length }, (_, index) => {
+        sum += id * 10 + index;
+        return sum;
+      });
+    });
+    t.deepEqual(answered, byHand);
+    const stats = await statsOf(model);
+    t.is(stats.inference_count, "30");
+    t.is(stats.inference_stats.success.count, "30");
+    t.true(Number(stats.execution_count) <= 30);
+    // A run counts its calls, so the sizes of the runs add up to them.
+    const rows = stats.batch_stats.map(
+      (each) => Number(each.batch_size) * Number(each.compute_infer.count),
+    );
+    t.is(
+      rows.reduce((sum, count) => sum + count, 0),
+      30,
+    );
+  });
+}
+
+test("a state that grows: each sequence remembers its own values, in runs that they share where shapes agree", async (t) => {
+  const call = async (id: string, x: number, flags: Flags): Promise<number[]> => {
+    const request = step("all", id, 0, flags);
+    request.inputs = [{ name: "x", datatype: "FP32", shape: [1, 1] }];
+    request.raw_input_contents = [Buffer.from(Float32Array.of(x).buffer)];
+    const answer = await client.call("ModelInfer", request);
+    return [...new Float32Array(rawOf(answer, "all").buffer)];
+  };
+  await Promise.all(
+    Array.from({ length: 6 }, async (_, sequence) => {
+      const expected = [0.5, 0.25];
+      for (let index = 0; index <= sequence; index++) {
+        expected.push(sequence + index / 8);
+        const all = await call(`s${sequence}`, sequence + index / 8, { start: index === 0 });
+        t.deepEqual(all, expected);
+      }
+    }),
+  );
+  // Six sequences are open: with 3 to 8 values of four bytes.
+  const labels = '{model="all",version="1"}';
+  t.is(await metric(`tensorwire_sequences_active${labels}`), 6);
+  t.is(await metric(`tensorwire_sequence_slots${labels}`), 8);
+  t.is(await metric(`tensorwire_sequence_state_bytes${labels}`), 4 * (3 + 4 + 5 + 6 + 7 + 8));
+  for (let sequence = 0; sequence < 6; sequence++) await call(`s${sequence}`, 1, { end: true });
+  t.is(await metric(`tensorwire_sequence_state_bytes${labels}`), 0);
+  const ended = '{model="all",version="1",cause="end"}';
+  t.is(await metric(`tensorwire_sequences_ended_total${ended}`), 6);
+});
+
+test("a stream carries several sequences, and answers in the order of its requests", async (t) => {
+  const stream = client.stream("ModelStreamInfer");
+  const answers: Message[] = [];
+  const ended = new Promise<void>((resolve, reject) => {
+    stream.on("data", (answer: Message) => answers.push(answer));
+    stream.on("end", resolve);
+    stream.on("error", reject);
+  });
+  const values = [1, 20, 300, 4000];
+  const expected: string[] = [];
+  const sums = [0, 0];
+  for (const [index, value] of values.entries()) {
+    for (const [number, id] of ["one", "two"].entries()) {
+      const flags = { start: index === 0, end: index === values.length - 1 };
+      stream.write(step("texts", id, value * (number + 1), flags));
+      sums[number]! += value * (number + 1);
+      expected.push(`${id} ${sums[number]}`);
+    }
+  }
+  // One without a start is answered with its error, and does not end the stream.
+  stream.write(step("texts", "three", 1));
+  stream.end();
+  await ended;
+  const got = answers.slice(0, -1).map(({ infer_response: response }) => {
+    const id = Buffer.from(rawOf(response as Message, "told_id"))
+      .subarray(4)
+      .toString();
+    return `${id} ${int32(response as Message, "sum")}`;
+  });
+  t.deepEqual(got, expected);
+  t.regex(
+    answers.at(-1)!.error_message as string,
+    /inference request for sequence three to model 'texts' must specify the START flag on the first request of the sequence/,
+  );
+});
+
+test("what is no call of a sequence is refused, with what to do", async (t) => {
+  const refused = async (request: Message, code: number, message: RegExp): Promise<void> => {
+    const error = (await t.throwsAsync(client.call("ModelInfer", request))) as Error & {
+      code: number;
+    };
+    t.is(error.code, code);
+    t.regex(error.message, message);
+  };
+  const none = step("direct", 0, 1, { start: true });
+  await refused(none, 3, /must specify a non-zero or non-empty correlation ID.*sequence_id/);
+  await refused({ ...none, parameters: {} }, 3, /must specify a non-zero or non-empty/);
+  await refused(step("direct", 9, 1), 3, /sequence 9.*must specify the START flag.*sequence_start/);
+  await refused(step("direct", "nine", 1, { start: true }), 3, /sequence_id.*an integer/);
+  const two = step("direct", 9, 1, { start: true }, [2, 1]);
+  two.raw_input_contents = [Buffer.alloc(8)];
+  await refused(two, 3, /must specify batch-size 1 due to requirements of sequence batcher/);
+  const control = step("direct", 9, 1, { start: true });
+  (control.inputs as Message[]).push({ name: "START", datatype: "INT32", shape: [1, 1] });
+  (control.raw_input_contents as Buffer[]).push(Buffer.alloc(4));
+  await refused(control, 3, /no input "START"; it has \["x"\]/);
+  const state = { ...step("direct", 9, 1, { start: true }), outputs: [{ name: "sum_out" }] };
+  await refused(state, 3, /no output "sum_out"/);
+});
+
+test("an idle sequence ends after max_sequence_idle_microseconds, and one that waits takes its slot", async (t) => {
+  const call = (id: number, flags: Flags): Promise<Message> =>
+    client.call("ModelInfer", step("hasty", id, 5, flags, [1]));
+  await call(1, { start: true });
+  // There is one slot, so this is answered when the first sequence has ended.
+  t.is(int32(await call(2, { start: true }), "sum"), 5);
+  const error = await t.throwsAsync(call(1, {}));
+  t.regex(error!.message, /sequence 1.*was without a call for more than 300 ms/);
+  const ended = '{model="hasty",version="1",cause="idle"}';
+  t.true((await metric(`tensorwire_sequences_ended_total${ended}`)) >= 1);
+});
+
+test("a deadline ends the sequence whose call waits, as does a caller who goes away", async (t) => {
+  await client.call("ModelInfer", step("patient", 1, 5, { start: true }, [1]));
+  const late = (await t.throwsAsync(
+    client.call("ModelInfer", step("patient", 2, 5, { start: true }, [1]), { deadlineMs: 200 }),
+  )) as Error & { code: number };
+  t.is(late.code, 4);
+  const waiting = client.begin("ModelInfer", step("patient", 3, 5, { start: true }, [1]));
+  const behind = client.call("ModelInfer", step("patient", 3, 5, {}, [1]));
+  const behindFailed = t.throwsAsync(behind, { message: /sequence 3 ended when a call before/ });
+  const labels = '{model="patient",version="1"}';
+  await until(async () => {
+    const pending = await metric(`nv_inference_pending_request_count${labels}`);
+    return pending === 2 && (await metric(`tensorwire_sequences_waiting${labels}`)) === 1;
+  });
+  waiting.cancel();
+  await t.throwsAsync(waiting.answer);
+  await behindFailed;
+  const impatient = step("patient", 4, 5, { start: true, timeout: 1000 }, [1]);
+  const timedOut = (await t.throwsAsync(client.call("ModelInfer", impatient))) as Error & {
+    code: number;
+  };
+  t.is(timedOut.code, 14);
+  t.regex(timedOut.message, /timeout of the corresponding sequence has been expired/);
+  // The first was not touched.
+  const last = await client.call("ModelInfer", step("patient", 1, 5, { end: true }, [1]));
+  t.is(int32(last, "sum"), 10);
+  t.is(await metric(`tensorwire_sequences_active${labels}`), 0);
+});
+
+test("ModelConfig and ModelMetadata show what callers see, and the defaults", async (t) => {
+  const { config } = await client.call("ModelConfig", { name: "defaults" });
+  const {
+    sequence_batching: batching,
+    input,
+    output,
+  } = config as {
+    sequence_batching: Message;
+    input: Message[];
+    output: Message[];
+  };
+  t.is(batching.max_sequence_idle_microseconds, "1000000");
+  t.like(batching.oldest, { max_candidate_sequences: 4, preferred_batch_size: [4] });
+  t.deepEqual(
+    input.map(({ name }) => name),
+    ["x"],
+  );
+  t.deepEqual(
+    output.map(({ name }) => name),
+    ["sum", "told_start", "told_ready", "told_end", "told_id"],
+  );
+  const metadata = await client.call("ModelMetadata", { name: "shown" });
+  t.deepEqual(
+    (metadata.outputs as Message[]).map(({ name }) => name),
+    ["sum", "sum_out"],
+  );
+  const answer = await client.call("ModelInfer", step("shown", 1, 5, { start: true }));
+  t.deepEqual([int32(answer, "sum"), int32(answer, "sum_out")], [5, 5]);
+  const { config: shown } = await client.call("ModelConfig", { name: "shown" });
+  t.is(((shown as Message).sequence_batching as Message).strategy_choice, "direct");
+});
+
+test("over REST too: sequence_id as a number or a text", async (t) => {
+  const infer = async (parameters: Message): Promise<Response> => {
+    const inputs = [{ name: "x", shape: [1, 1], datatype: "INT32", data: [7] }];
+    const body = JSON.stringify({ parameters, inputs, outputs: [{ name: "sum" }] });
+    return await fetch(`${server.url}/v2/models/long/infer`, { method: "POST", body });
+  };
+  for (const [start, sum] of [
+    [true, 7],
+    [false, 14],
+    [false, 21],
+  ] as const) {
+    const response = await infer({ sequence_id: 4_294_967_299, sequence_start: start });
+    t.is(response.status, 200);
+    const { outputs } = (await response.json()) as { outputs: { data: number[] }[] };
+    t.deepEqual(outputs[0]!.data, [sum]);
+  }
+  const refused = await infer({ sequence_id: 6 });
+  t.is(refused.status, 400);
+  t.is(((await refused.json()) as Message).reason, "SEQUENCE_NOT_STARTED");
+});
+
+test("a step of an ensemble keeps sequences: the ensemble's caller names them", async (t) => {
+  const totals: number[] = [];
+  for (const [index, value] of [4, 5, 6].entries()) {
+    const request = step("graph", 77, value, { start: index === 0 });
+    (request.inputs as Message[])[0]!.name = "value";
+    totals.push(int32(await client.call("ModelInfer", request), "total"));
+  }
+  t.deepEqual(totals, [4, 9, 15]);
+  const without: Message = { ...step("graph", 77, 1), parameters: {} };
+  (without.inputs as Message[])[0]!.name = "value";
+  await t.throwsAsync(client.call("ModelInfer", without), {
+    message: /step "long" failed: .*must specify a non-zero/,
+  });
+});
