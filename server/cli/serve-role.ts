@@ -3,6 +3,7 @@ import type { ProcessEvents } from "../lifecycle/process-events.ts";
 import type { Log } from "../observability/log.ts";
 import type { TraceControl } from "../observability/trace-control.ts";
 import type { Predictor } from "../predictor/predictor.ts";
+import type { DrainGate } from "../rpc/drain-gate.ts";
 import type { InferenceBackend } from "../rpc/inference-backend.ts";
 import type { WireServer } from "../wire/wire-server.ts";
 import type { Program } from "./program.ts";
@@ -15,6 +16,7 @@ import { serveScreen } from "./start-screen.ts";
 export interface RoleParts {
   readonly predictor: Predictor;
   readonly registry: Registry;
+  readonly gate: DrainGate;
   readonly log: Log;
   readonly traces: TraceControl;
 }

@@ -11,6 +11,8 @@ import { createLogger } from "../observability/logger.ts";
 import { readLogChanges } from "../rpc/log-setting-messages.ts";
 import { acceptSockets, type SocketSource } from "../wire/accept-sockets.ts";
 import type { Program } from "./program.ts";
+import type { ReplicaBounds } from "./replica-bounds.ts";
+import { createReplicaScaler } from "./replica-scaler.ts";
 import type { ServerSettings } from "./serve.ts";
 import { urlsOf } from "./serve-listen.ts";
 import type { ServeValues } from "./serve-values.ts";
@@ -26,10 +28,19 @@ const fatalDrainTimeoutMs = 10_000;
 /** Compiled or not, as this file is. */
 const workerFile = new URL(`./worker-main${import.meta.url.slice(-3)}`, import.meta.url);
 
+const clock = {
+  now: () => performance.now(),
+  every(ms: number, action: () => void): () => void {
+    const timer = setInterval(action, ms);
+    return () => clearInterval(timer);
+  },
+};
+
 /** What a supervisor is to run. */
 export interface SuperviseOptions extends ServerSettings {
-  /** Two or more. */
+  /** Two or more, where `replicas` does not say otherwise. */
   readonly workers: number;
+  readonly replicas: ReplicaBounds | undefined;
   readonly program: Program;
   /** When the program began, on the monotonic clock in ms. */
   readonly begun: number;
@@ -42,24 +53,31 @@ export interface SuperviseOptions extends ServerSettings {
  * @throws TensorwireError `LISTEN_FAILED`
  */
 export async function superviseServe(options: SuperviseOptions): Promise<number> {
-  const { values, repositories, workers, program, begun } = options;
+  const { values, repositories, replicas, program, begun } = options;
   const log = createLogger(values["log-level"], values["log-format"]);
   const after = (ms: number, action: () => void): (() => void) => {
     const timer = setTimeout(action, ms);
     return () => clearTimeout(timer);
   };
   const registry = new Registry();
+  const scaler = replicas && createReplicaScaler(values, replicas, registry, log, clock);
+  const workers = scaler?.initial ?? options.workers;
   const sums = new SummedMetrics();
   const supervisor = new Supervisor<ServerSettings>({
     count: workers,
-    settings: { repositories, values: shareOfCores(values, workers) },
+    most: replicas?.most ?? workers,
+    settings: { repositories, values: shareOfCores(values, replicas?.most ?? workers) },
     fork: (number, events) => forkWorker(workerFile, number, events),
     after,
     now: () => performance.now(),
     random: Math.random,
     answer: answerWorkers(sums, registry),
     onReady: () => void announce(),
-    onWorkerEnd: (number) => sums.forget(number),
+    onWaiting: () => scaler?.onWaiting(supervisor),
+    onWorkerEnd(number) {
+      sums.forget(number);
+      scaler?.forget(number);
+    },
     // The log of this process is set with theirs.
     onTask({ name, payload }) {
       if (name !== workerTasks.log) return;
@@ -95,6 +113,7 @@ export async function superviseServe(options: SuperviseOptions): Promise<number>
     const startMs = Math.round(performance.now() - begun);
     const urls = urlsOf(values, source.tcpAddresses);
     log.info({ address: urls[0], workers, startMs }, "ready");
+    scaler?.follow(supervisor);
     if (!values.banner) return;
     const request: ScreenRequest = { urls, startMs, color: program.stdout.color };
     const payload = Buffer.from(JSON.stringify(request));
@@ -109,6 +128,7 @@ export async function superviseServe(options: SuperviseOptions): Promise<number>
     return exitCode === 0 ? await lifecycle.stopped : exitCode;
   } finally {
     disconnect();
+    scaler?.close();
     endAll(supervisor, source);
   }
 }

@@ -1,6 +1,8 @@
 import type { serveSettings } from "../config/serve-settings.ts";
 import type { SettingValues } from "../config/setting.ts";
+import { messageOf } from "../errors/from-unknown.ts";
 import { TensorwireError } from "../errors/tensorwire-error.ts";
+import { parseReplicas } from "./replica-bounds.ts";
 
 /** Settled settings of `tensorwire serve`. */
 export type ServeValues = SettingValues<typeof serveSettings>;
@@ -34,6 +36,12 @@ export function checkServeValues(values: ServeValues, repositories: readonly str
     problems.push("--jwt-issuer, --jwt-audience and --jwt-jwks belong together; one is missing");
   if (jwks !== undefined && /^https?:/i.test(jwks) && !URL.canParse(jwks))
     problems.push(`--jwt-jwks: got ${jwks}, expected a file or a URL such as https://issuer/jwks`);
+  try {
+    if (parseReplicas(values.replicas) && values.workers !== 1)
+      problems.push("--replicas and --workers both say how many processes there are; give one");
+  } catch (error) {
+    problems.push(messageOf(error));
+  }
   if (values["load-model"].length > 0 && values["model-control-mode"] !== "explicit")
     problems.push("--load-model means something in --model-control-mode explicit only");
   if (values["max-connection-memory"] < values["max-message-size"]) {

@@ -22,7 +22,12 @@ import type { ServerSettings } from "./serve.ts";
 import { listenNowhere } from "./serve-listen.ts";
 import type { RoleParts, ServeRole } from "./serve-role.ts";
 import { serveScreen } from "./start-screen.ts";
-import { type ScreenRequest, workerQuestions, workerTasks } from "./worker-questions.ts";
+import {
+  type ScreenRequest,
+  type WorkerLoad,
+  workerQuestions,
+  workerTasks,
+} from "./worker-questions.ts";
 import { mergeIndexes, sumStatistics } from "./worker-sums.ts";
 
 /** The role of a worker: connections, signals and word of the other workers come over the link. */
@@ -156,6 +161,7 @@ class WorkerRole implements ServeRole {
     const wire = await listenNowhere(values, handlers, this.#own.log);
     this.#link.take({
       serve: (socket, listener) => wire.accept(socket, listener),
+      shed: (count) => wire.shed(count),
       doTask: async (task) => {
         await this.#loaded.promise;
         await this.#doTask(task);
@@ -243,6 +249,21 @@ class WorkerRole implements ServeRole {
     }
   }
 
+  async #load(): Promise<WorkerLoad> {
+    const { predictor, gate } = this.#own;
+    const request = create(ModelStatisticsRequestSchema);
+    const { modelStats = [] } = await predictor.backend.modelStatistics(request, ofAnotherWorker);
+    let calls = 0;
+    let callMs = 0;
+    for (const { inferenceStats } of modelStats) {
+      for (const each of [inferenceStats?.success, inferenceStats?.fail]) {
+        calls += Number(each?.count ?? 0n);
+        callMs += Number(each?.ns ?? 0n) / 1e6;
+      }
+    }
+    return { inFlight: gate.inFlight, calls, callMs };
+  }
+
   async #answer({ name, payload }: Question): Promise<unknown> {
     const { predictor, registry } = this.#own;
     const { backend } = predictor;
@@ -265,6 +286,8 @@ class WorkerRole implements ServeRole {
           create(RepositoryIndexResponseSchema, response),
         );
       }
+      case workerQuestions.load:
+        return this.#load();
       case workerQuestions.screen: {
         const request = JSON.parse(Buffer.from(payload).toString()) as ScreenRequest;
         return serveScreen(this.#start.settings.values, { ...request, rows: predictor.index() });

@@ -16,6 +16,7 @@ import { HealthRegistry } from "../rpc/health-registry.ts";
 import type { Command } from "./command.ts";
 import { packageVersion } from "./package-version.ts";
 import type { Program } from "./program.ts";
+import { parseReplicas } from "./replica-bounds.ts";
 import { asksForCredentials, openServeAccess } from "./serve-access.ts";
 import { createServeHandler } from "./serve-handler.ts";
 import { registerWireMetrics } from "./serve-listen.ts";
@@ -69,8 +70,10 @@ async function serve(argv: readonly string[], program: Program): Promise<number>
       "--allow-remote-control: whoever reaches this server may load and unload models",
     );
   }
+  const replicas = parseReplicas(values.replicas);
   const workers = values.workers || usableCores();
-  if (workers > 1) return superviseServe({ values, repositories, workers, program, begun });
+  if (replicas || workers > 1)
+    return superviseServe({ values, repositories, workers, replicas, program, begun });
   return runServer({ values, repositories }, aloneRole(values, program, begun));
 }
 
@@ -117,10 +120,10 @@ export async function runServer(
     log,
     traces,
   });
-  role.begin({ predictor, registry, log, traces });
+  const gate = createDrainGate();
+  role.begin({ predictor, registry, gate, log, traces });
 
   const health = new HealthRegistry();
-  const gate = createDrainGate();
   const updateHealth = (): void => {
     if (health.closed) return;
     health.set("", isReady());

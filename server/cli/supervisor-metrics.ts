@@ -4,6 +4,12 @@ import type { SupervisorStats } from "../cluster/supervisor.ts";
 /** Registers what a supervisor knows of its workers. */
 export function registerSupervisorMetrics(registry: Registry, stats: () => SupervisorStats): void {
   gauge(registry, "tensorwire_workers_serving", "Workers that answer calls", () => stats().serving);
+  gauge(
+    registry,
+    "tensorwire_workers_wanted",
+    "Workers that are to be there",
+    () => stats().wanted,
+  );
   counter(
     registry,
     "tensorwire_worker_restarts_total",

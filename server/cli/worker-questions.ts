@@ -6,9 +6,20 @@ export const workerQuestions = {
   statistics: "statistics",
   /** RepositoryIndex; likewise. */
   index: "index",
+  /** Calls now and until now; the answer is a {@link WorkerLoad}. */
+  load: "load",
   /** The start-up screen; the payload is a {@link ScreenRequest} as JSON, the answer a text. */
   screen: "screen",
 } as const;
+
+/** How much a worker has to do. */
+export interface WorkerLoad {
+  /** Calls that are in flight. */
+  readonly inFlight: number;
+  /** Calls that models have answered since the worker began, and the time that these took together, in ms. */
+  readonly calls: number;
+  readonly callMs: number;
+}
 
 /** What the supervisor knows and the start-up screen shows. */
 export interface ScreenRequest {

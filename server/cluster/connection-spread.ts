@@ -18,8 +18,14 @@ export class ConnectionSpread {
   /** In the order of turns: whoever took one goes to the end. */
   readonly #takers: ConnectionTaker[] = [];
   readonly #waiting = new Map<Socket, "tcp" | "unix">();
+  readonly #onWait: () => void;
   /** Connections that were closed because too many waited. */
   refused = 0;
+
+  /** @param onWait - called when a connection begins to wait */
+  constructor(onWait: () => void = () => {}) {
+    this.#onWait = onWait;
+  }
 
   /** Connections that wait for a taker. */
   get waiting(): number {
@@ -76,6 +82,7 @@ export class ConnectionSpread {
     this.#waiting.set(socket, listener);
     socket.once("close", () => this.#waiting.delete(socket));
     socket.on("error", ignore);
+    this.#onWait();
   }
 }
 

@@ -38,6 +38,8 @@ export type ToWorker<S> =
   | { readonly kind: "start"; readonly start: WorkerStart<S> }
   | { readonly kind: "serve" }
   | { readonly kind: "signal"; readonly signal: string }
+  /** To part with so many connections, so that they go to others. */
+  | { readonly kind: "shed"; readonly count: number }
   | { readonly kind: "connection"; readonly listener: "tcp" | "unix" }
   | { readonly kind: "task"; readonly id: number; readonly task: Task }
   | { readonly kind: "question"; readonly id: number; readonly question: Question }

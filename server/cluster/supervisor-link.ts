@@ -14,6 +14,8 @@ export interface LinkedProcess extends ProcessEvents {
 export interface WorkerDuties {
   /** Serves a connection of which nothing was read. */
   serve(socket: Socket, listener: "tcp" | "unix"): void;
+  /** Asks the peers of so many connections to come again. */
+  shed(count: number): void;
   doTask(task: Task): Promise<void>;
   answer(question: Question): Promise<unknown>;
 }
@@ -121,6 +123,9 @@ export class SupervisorLink<S> {
         return;
       case "signal":
         this.#onSignal(message.signal);
+        return;
+      case "shed":
+        this.#duties?.shed(message.count);
         return;
       case "connection":
         this.#serve(socket, message.listener);

@@ -11,8 +11,10 @@ import { WorkerSlot } from "./worker-slot.ts";
 
 /** What a supervisor acts on; the program gives the real ones, tests give their own. */
 export interface SupervisorOptions<S> {
-  /** Workers, numbered from 1 on. */
+  /** Workers at the start, numbered from 1 on. */
   readonly count: number;
+  /** Workers at most, for {@link Supervisor.resize}; as many as at the start without it. */
+  readonly most?: number;
   readonly settings: S;
   readonly fork: (number: number, events: WorkerEvents) => WorkerProcess<S>;
   /** Calls `action` after a time in ms; the result cancels. */
@@ -28,6 +30,8 @@ export interface SupervisorOptions<S> {
   ) => Promise<unknown>;
   /** Called once, when all workers are ready for the first time. */
   readonly onReady: () => void;
+  /** Called when a connection begins to wait as no worker takes it. */
+  readonly onWaiting?: () => void;
   /** Called when a worker's process has ended, with its number. */
   readonly onWorkerEnd: (number: number) => void;
   /** Told of each task that all workers did. */
@@ -39,6 +43,8 @@ export interface SupervisorOptions<S> {
 
 /** What a supervisor counts. */
 export interface SupervisorStats {
+  /** Workers that are to be there. */
+  readonly wanted: number;
   /** Workers that answer calls. */
   readonly serving: number;
   readonly restarts: number;
@@ -78,18 +84,22 @@ type SupervisorState =
 export class Supervisor<S> {
   readonly #options: SupervisorOptions<S>;
   readonly #slots: readonly WorkerSlot<S>[];
-  readonly #spread = new ConnectionSpread();
+  readonly #spread: ConnectionSpread;
   readonly #relay = new TaskRelay();
   readonly #gatherer: Gatherer;
   readonly #ended = Promise.withResolvers<number>();
   #state: SupervisorState = { kind: "starting" };
+  #wanted: number;
   #exitCode = 0;
   #restarts = 0;
 
   constructor(options: SupervisorOptions<S>) {
     this.#options = options;
     this.#gatherer = new Gatherer(options.after, answerTimeoutMs);
-    this.#slots = Array.from({ length: options.count }, (_, index) => new WorkerSlot(index + 1));
+    this.#spread = new ConnectionSpread(options.onWaiting);
+    this.#wanted = options.count;
+    const most = options.most ?? options.count;
+    this.#slots = Array.from({ length: most }, (_, index) => new WorkerSlot(index + 1));
   }
 
   /** Resolves with the exit code when all workers have ended: after {@link stop}, or when it gave up. */
@@ -100,6 +110,7 @@ export class Supervisor<S> {
   /** Counts for metrics. */
   get stats(): SupervisorStats {
     return {
+      wanted: this.#wanted,
       serving: this.#slots.filter(({ life }) => life.kind === "serving").length,
       restarts: this.#restarts,
       missedAnswers: this.#gatherer.missed,
@@ -113,7 +124,45 @@ export class Supervisor<S> {
 
   /** Starts the workers. */
   start(): void {
-    for (const slot of this.#slots) this.#fork(slot);
+    for (const slot of this.#slots.slice(0, this.#wanted)) this.#fork(slot);
+  }
+
+  /**
+   * Has another number of workers run, within the most. More are started; of too many those go that do not
+   * answer calls yet, then those with the fewest connections: they end the calls that they have.
+   */
+  resize(count: number): void {
+    if (this.#state.kind === "stopping" || this.#state.kind === "stopped") return;
+    this.#wanted = Math.min(count, this.#slots.length);
+    const running = this.#slots.filter(({ isWanted }) => isWanted);
+    const surplus = running
+      .sort((a, b) => usefulness(a) - usefulness(b) || a.open - b.open || b.number - a.number)
+      .slice(0, Math.max(0, running.length - this.#wanted));
+    for (const slot of surplus) this.#retire(slot);
+    this.#fill();
+  }
+
+  /** Starts what is missing, in places that are free. */
+  #fill(): void {
+    let missing = this.#wanted - this.#slots.filter(({ isWanted }) => isWanted).length;
+    for (const slot of this.#slots) {
+      if (missing <= 0) return;
+      if (slot.life.kind !== "ended") continue;
+      slot.failures = 0;
+      this.#fork(slot);
+      missing--;
+    }
+  }
+
+  #retire(slot: WorkerSlot<S>): void {
+    this.#spread.remove(slot);
+    if (slot.life.kind === "waiting") {
+      slot.life.cancel();
+      slot.life = { kind: "ended" };
+      return;
+    }
+    slot.life = { kind: "retiring" };
+    slot.process?.send({ kind: "signal", signal: "SIGTERM" });
   }
 
   /** Gives a connection, paused, to the worker with the fewest. */
@@ -137,12 +186,15 @@ export class Supervisor<S> {
   /** Ends the workers as a signal ends the program; a second time passes the signal on. */
   stop(signal: string): void {
     if (this.#state.kind === "stopped") return;
+    const isFirst = this.#state.kind !== "stopping";
     this.#state = { kind: "stopping" };
     for (const slot of this.#slots) {
       if (slot.life.kind === "waiting") {
         slot.life.cancel();
         slot.life = { kind: "ended" };
       }
+      // A second signal would cut off what it drains.
+      if (isFirst && slot.life.kind === "retiring") continue;
       slot.process?.send({ kind: "signal", signal });
     }
     this.#checkEnded();
@@ -181,7 +233,7 @@ export class Supervisor<S> {
     switch (message.kind) {
       case "accepting":
         slot.isWaitedFor = true;
-        this.#spread.add(slot);
+        if (slot.life.kind !== "retiring") this.#spread.add(slot);
         return;
       case "leaving":
         this.#spread.remove(slot);
@@ -223,11 +275,12 @@ export class Supervisor<S> {
     switch (this.#state.kind) {
       case "ready":
         this.#serve(slot);
+        this.#balance(slot);
         return;
       case "starting":
-        if (!this.#slots.every(({ life }) => life.kind === "loaded")) return;
+        if (!this.#slots.every((each) => !each.isWanted || each.life.kind === "loaded")) return;
         this.#state = { kind: "ready" };
-        for (const loaded of this.#slots) this.#serve(loaded);
+        for (const loaded of this.#slots) if (loaded.isWanted) this.#serve(loaded);
         this.#options.onReady();
         return;
       case "stopping":
@@ -239,6 +292,17 @@ export class Supervisor<S> {
   #serve(slot: WorkerSlot<S>): void {
     slot.life = { kind: "serving", since: this.#options.now() };
     slot.process?.send({ kind: "serve" });
+  }
+
+  /** Has the others part with what is a newcomer's share: connections stay for long, and calls on them. */
+  #balance(newcomer: WorkerSlot<S>): void {
+    const serving = this.#slots.filter(({ life }) => life.kind === "serving");
+    const open = serving.reduce((sum, slot) => sum + slot.open, 0);
+    const share = Math.ceil(open / serving.length);
+    for (const slot of serving) {
+      const count = slot.open - share;
+      if (slot !== newcomer && count > 0) slot.process?.send({ kind: "shed", count });
+    }
   }
 
   #onEnd(slot: WorkerSlot<S>, end: ProcessEnd): void {
@@ -259,6 +323,11 @@ export class Supervisor<S> {
       // The code of the worst end: a drain that took too long is more than one that failed.
       this.#exitCode = Math.max(this.#exitCode, code);
       this.#checkEnded();
+      return;
+    }
+    if (before.kind === "retiring") {
+      if (code !== 0) log.warn({ worker: slot.number, ...how }, "a worker did not end well");
+      this.#fill();
       return;
     }
     if (before.kind === "serving" && now() - before.since >= stableMs) slot.failures = 0;
@@ -323,4 +392,9 @@ export class Supervisor<S> {
     }
     process?.send({ kind: "answer", id, answer });
   }
+}
+
+/** Those that answer calls are the last to go. */
+function usefulness({ life }: WorkerSlot<unknown>): number {
+  return life.kind === "serving" ? 1 : 0;
 }

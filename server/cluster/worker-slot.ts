@@ -12,6 +12,8 @@ export type WorkerLife =
   | { readonly kind: "loaded" }
   /** `since` on the monotonic clock, in ms. */
   | { readonly kind: "serving"; readonly since: number }
+  /** Too many: it drains, and ends for good. */
+  | { readonly kind: "retiring" }
   /** For its restart. */
   | { readonly kind: "waiting"; readonly cancel: () => void }
   | { readonly kind: "ended" };
@@ -39,6 +41,11 @@ export class WorkerSlot<S> implements ConnectionTaker, TaskDoer, Answerer {
 
   constructor(number: number) {
     this.number = number;
+  }
+
+  /** Whether it runs, or is to run again, and is not one too many. */
+  get isWanted(): boolean {
+    return this.life.kind !== "ended" && this.life.kind !== "retiring";
   }
 
   /** A process begins. */

@@ -67,6 +67,32 @@ export const serveSettings = {
     max: 256,
     help: "Processes that answer on the same addresses, each with the models; 0 is one for each core (docs/workers.md)",
   },
+  replicas: {
+    kind: "text",
+    group: "Execution",
+    placeholder: "LEAST..MOST",
+    help: "In place of --workers: as many processes as calls ask for, such as 0..4 (docs/autoscaling.md)",
+  },
+  "replica-target": {
+    kind: "integer",
+    group: "Execution",
+    default: 10,
+    min: 1,
+    max: 100_000,
+    help: "Calls at once that a replica should have; 70 % of it is aimed at",
+  },
+  "replica-window": {
+    kind: "duration",
+    group: "Execution",
+    default: "1m",
+    help: "Time that calls at once are averaged over, 6s to 1h; a tenth of it shows a rush",
+  },
+  "replica-idle-time": {
+    kind: "duration",
+    group: "Execution",
+    default: "30s",
+    help: "Time that the last replica stays, after the window, when nothing is asked of it",
+  },
   execution: {
     kind: "choice",
     group: "Execution",

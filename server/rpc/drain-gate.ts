@@ -11,6 +11,8 @@ export interface DrainGate {
   enter(): void;
   /** A call that was entered has ended. */
   leave(): void;
+  /** Calls that are in flight. */
+  readonly inFlight: number;
   /** From now on calls are answered UNAVAILABLE; probes and metrics still are answered. */
   close(): void;
   /** Aborts when the gate closes. */
@@ -51,6 +53,9 @@ export function createDrainGate(): DrainGate {
       inFlight++;
     },
     leave,
+    get inFlight() {
+      return inFlight;
+    },
     close() {
       closing.abort();
     },

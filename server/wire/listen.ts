@@ -156,6 +156,13 @@ class WireHost implements WireServer {
     return server;
   }
 
+  shed(count: number): void {
+    const emptiest = [...this.#connections]
+      .filter(({ usable }) => usable)
+      .sort((a, b) => a.openStreams - b.openStreams);
+    for (const connection of emptiest.slice(0, count)) connection.drain();
+  }
+
   async drain(): Promise<void> {
     this.#draining = true;
     const closed = this.#close();

@@ -73,6 +73,11 @@ export interface WireServer {
    * port, with TLS if it is set, or as those of the unix socket.
    */
   accept(socket: Socket, listener: "tcp" | "unix"): void;
+  /**
+   * Tells the peers of so many HTTP/2 connections, those with the fewest streams, by GOAWAY to come again;
+   * their calls end as they would.
+   */
+  shed(count: number): void;
   /** Counts for metrics. */
   readonly stats: {
     readonly openConnections: number;

@@ -59,6 +59,7 @@ test("connections are served, and those that close together are told of together
   const { link, own, tell } = linkOf();
   const served: [Socket, string][] = [];
   link.take({
+    shed() {},
     serve: (socket, listener) => served.push([socket, listener]),
     doTask: async () => {},
     answer: async () => {},
@@ -87,6 +88,7 @@ test("questions and tasks of the supervisor are answered, a failure by name", as
   const { link, own, tell } = linkOf();
   const payload = new Uint8Array(0);
   link.take({
+    shed() {},
     serve: () => {},
     doTask: async ({ key }) => {
       if (key === "gone") throw modelNotFound("gone");

@@ -199,3 +199,98 @@ test("kill ends every process at once", async (t) => {
   t.true(workers.every(({ killed }) => killed));
   t.is(await supervisor.ended, 1);
 });
+
+test("resize starts workers in free places; those that are too many drain and are not started again", async (t) => {
+  const { workers, supervisor } = startFakes(1, { most: 3 });
+  bringUp(workers[0]!);
+  supervisor.resize(3);
+  t.deepEqual(
+    workers.map(({ number }) => number),
+    [1, 2, 3],
+  );
+  t.is(first(workers[1]!, "start").start.accept, "when ready");
+  bringUp(workers[1]!, workers[2]!);
+  t.is(supervisor.stats.serving, 3);
+  for (let count = 0; count < 5; count++) supervisor.give(anySocket(), "tcp");
+  workers[1]!.say({ kind: "closed", count: 2 });
+  supervisor.resize(2);
+  // The second has none left, the others have two and one.
+  t.deepEqual(
+    workers.map((worker) => kinds(worker).at(-1) === "signal"),
+    [false, true, false],
+  );
+  supervisor.give(anySocket(), "tcp");
+  supervisor.give(anySocket(), "tcp");
+  t.is(workers[1]!.sockets.length, 2);
+  workers[1]!.end({ kind: "exit", code: 0 });
+  t.is(workers.length, 3);
+  t.is(supervisor.stats.wanted, 2);
+  supervisor.resize(9);
+  t.is(supervisor.stats.wanted, 3);
+  t.is(workers[3]!.number, 2);
+});
+
+test("a worker that starts is the first to go, and one that waits for its restart goes at once", (t) => {
+  const { workers, supervisor, clock } = startFakes(1, { most: 3 });
+  bringUp(workers[0]!);
+  supervisor.resize(3);
+  workers[2]!.end(crash);
+  supervisor.resize(1);
+  t.is(kinds(workers[1]!).at(-1), "signal");
+  t.is(kinds(workers[0]!).at(-1), "serve");
+  clock.advance(60_000);
+  t.is(workers.length, 3);
+  // What it says while it ends does not make it one that takes connections.
+  workers[1]!.say({ kind: "accepting" });
+  workers[1]!.say({ kind: "loaded" });
+  t.is(supervisor.stats.serving, 1);
+  supervisor.give(anySocket(), "tcp");
+  t.is(workers[0]!.sockets.length, 1);
+});
+
+test("while none is there connections wait, tell of it, and go to the first that comes", (t) => {
+  let waited = 0;
+  const { workers, supervisor } = startFakes(1, { most: 1, onWaiting: () => waited++ });
+  bringUp(workers[0]!);
+  supervisor.resize(0);
+  workers[0]!.end({ kind: "exit", code: 0 });
+  t.is(supervisor.stats.serving, 0);
+  supervisor.give(anySocket(), "tcp");
+  t.is(waited, 1);
+  t.is(supervisor.stats.waitingConnections, 1);
+  supervisor.resize(1);
+  bringUp(workers[1]!);
+  t.is(workers[1]!.sockets.length, 1);
+  t.is(supervisor.stats.waitingConnections, 0);
+});
+
+test("wanted again while it still drains, a place is filled when its process has ended", (t) => {
+  const { workers, supervisor } = startFakes(1, { most: 1 });
+  bringUp(workers[0]!);
+  supervisor.resize(0);
+  supervisor.resize(1);
+  t.is(workers.length, 1);
+  workers[0]!.end({ kind: "exit", code: 0 });
+  t.is(workers.length, 2);
+});
+
+test("the others part with a newcomer's share of connections", (t) => {
+  const { workers, supervisor } = startFakes(1, { most: 3 });
+  bringUp(workers[0]!);
+  for (let count = 0; count < 7; count++) supervisor.give(anySocket(), "tcp");
+  supervisor.resize(2);
+  workers[1]!.say({ kind: "loaded" });
+  t.deepEqual(first(workers[0]!, "shed"), { kind: "shed", count: 3 });
+});
+
+test("the end waits for those that drain already, without a second signal", async (t) => {
+  const { workers, supervisor } = startFakes(2);
+  bringUp(...workers);
+  supervisor.resize(1);
+  supervisor.stop("SIGTERM");
+  for (const worker of workers) {
+    t.is(kinds(worker).filter((kind) => kind === "signal").length, 1);
+    worker.end({ kind: "exit", code: 0 });
+  }
+  t.is(await supervisor.ended, 0);
+});

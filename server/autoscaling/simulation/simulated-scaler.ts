@@ -1,9 +1,8 @@
 import { HpaDecider } from "../hpa/hpa-decider.ts";
 import { type HpaSettings, hpaSyncMs } from "../hpa/hpa-settings.ts";
 import { KedaDecider, type KedaSettings } from "../keda/keda-decider.ts";
-import { KpaDecider } from "../kpa/kpa-decider.ts";
-import { type KpaSettings, kpaTickMs, panicWindowSeconds } from "../kpa/kpa-settings.ts";
-import { boundedScale, ZeroScale } from "../kpa/zero-scale.ts";
+import { KpaAutoscaler } from "../kpa/kpa-autoscaler.ts";
+import type { KpaSettings } from "../kpa/kpa-settings.ts";
 import { TimeWindow } from "../time-window.ts";
 
 /** What an autoscaler sees at the end of a second. */
@@ -35,32 +34,10 @@ export interface SimulatedScaler {
   see(sight: Sight): ScaleDecision | undefined;
 }
 
-/** The Knative Pod Autoscaler, with its windows and scaling to zero. */
+/** The Knative Pod Autoscaler. */
 export function kpaScaler(settings: KpaSettings): SimulatedScaler {
-  const { metric, stableWindowMs, windowAverage } = settings;
-  const stable = new TimeWindow(stableWindowMs / 1000, windowAverage);
-  const panic = new TimeWindow(panicWindowSeconds(settings), windowAverage);
-  const initial = boundedScale(settings, settings.initialScale);
-  const decider = new KpaDecider(settings, 0, 0);
-  const zero = new ZeroScale(settings, 0);
-  return {
-    name: "kpa",
-    initial,
-    see({ nowMs, concurrency, requests, readyPods, replicas }) {
-      const value = metric === "rps" ? requests : concurrency;
-      // The second that has just ended.
-      stable.record(nowMs - 1, value);
-      panic.record(nowMs - 1, value);
-      if (nowMs % kpaTickMs !== 0) return undefined;
-      const found = decider.decide(nowMs, {
-        stableValue: stable.average(nowMs - 1),
-        panicValue: panic.average(nowMs - 1),
-        readyPods,
-        reachable: true,
-      });
-      return { replicas: zero.apply(nowMs, found.pods, replicas), why: found.why };
-    },
-  };
+  const autoscaler = new KpaAutoscaler(settings, 0);
+  return { name: "kpa", initial: autoscaler.initial, see: (sight) => autoscaler.see(sight) };
 }
 
 /** The Horizontal Pod Autoscaler on the use of the pods, or on requests at once. */
