@@ -161,7 +161,7 @@ class WorkerRole implements ServeRole {
     const wire = await listenNowhere(values, handlers, this.#own.log);
     this.#link.take({
       serve: (socket, listener) => wire.accept(socket, listener),
-      shed: (count) => wire.shed(count),
+      shed: (count) => void wire.shed(count),
       doTask: async (task) => {
         await this.#loaded.promise;
         await this.#doTask(task);

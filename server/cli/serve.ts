@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { collectDefaultMetrics, Registry } from "prom-client";
 import { GRPCInferenceService } from "../../gen/inference/grpc_service_pb.ts";
 import { usableCores } from "../cluster/worker-count.ts";
@@ -27,6 +28,8 @@ import { checkServeValues, type ServeValues } from "./serve-values.ts";
 
 /** Time for calls in flight to end after an error that nothing handled, in ms. */
 const fatalDrainTimeoutMs = 5_000;
+/** Time for peers to read that they are to go, in ms. */
+const farewellMs = 1_000;
 
 /** `tensorwire serve`. */
 export const serveCommand: Command = {
@@ -166,6 +169,15 @@ export async function runServer(
   const wires = await role.listen(values, handlers);
   registerWireMetrics(registry, wires);
 
+  // Whoever has an open connection goes elsewhere before calls are refused; one that does not read is not
+  // waited for.
+  lifecycle.onDrain({
+    name: "callers told to go",
+    async run() {
+      const told = wires.map((wire) => wire.shed(Number.POSITIVE_INFINITY));
+      await Promise.race([Promise.all(told), delay(farewellMs, undefined, { ref: false })]);
+    },
+  });
   lifecycle.onDrain({
     name: "calls in flight",
     async run() {

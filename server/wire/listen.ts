@@ -156,11 +156,15 @@ class WireHost implements WireServer {
     return server;
   }
 
-  shed(count: number): void {
+  async shed(count: number): Promise<void> {
     const emptiest = [...this.#connections]
       .filter(({ usable }) => usable)
       .sort((a, b) => a.openStreams - b.openStreams);
-    for (const connection of emptiest.slice(0, count)) connection.drain();
+    await Promise.all(
+      emptiest
+        .slice(0, count)
+        .map((connection) => new Promise<void>((resolve) => connection.drain(resolve))),
+    );
   }
 
   async drain(): Promise<void> {

@@ -75,9 +75,10 @@ export interface WireServer {
   accept(socket: Socket, listener: "tcp" | "unix"): void;
   /**
    * Tells the peers of so many HTTP/2 connections, those with the fewest streams, by GOAWAY to come again;
-   * their calls end as they would.
+   * their calls end as they would, those too that they begin before they have read it. Resolves when none of
+   * them can begin another.
    */
-  shed(count: number): void;
+  shed(count: number): Promise<void>;
   /** Counts for metrics. */
   readonly stats: {
     readonly openConnections: number;

@@ -113,6 +113,8 @@ export class Http2Connection implements FrameSink {
   #reservedBytes = 0;
   /** Set once: how the connection comes to its end. */
   #ending: "open" | "draining" | "leaving" | "failed" = "open";
+  /** Told when the peer can open no stream any more. */
+  readonly #onLeft: (() => void)[] = [];
   #goAwayReceived = false;
   #closed = false;
 
@@ -173,9 +175,16 @@ export class Http2Connection implements FrameSink {
   /**
    * Takes no new streams, and closes when those that are open have ended (section 6.8). The peer is
    * given a round trip to see it.
+   *
+   * @param onLeft - called once, when that is over and the peer can open no stream any more
    */
-  drain(): void {
-    if (this.#ending !== "open") return;
+  drain(onLeft: () => void = () => {}): void {
+    if (this.#ending === "leaving" || this.#ending === "failed" || this.#closed) {
+      onLeft();
+      return;
+    }
+    this.#onLeft.push(onLeft);
+    if (this.#ending === "draining") return;
     this.#ending = "draining";
     if (!this.isServer) {
       this.#leave();
@@ -1002,7 +1011,12 @@ export class Http2Connection implements FrameSink {
     if (this.#ending === "leaving" || this.#ending === "failed") return;
     this.#ending = "leaving";
     this.#sendGoAway(this.#lastPeerStream, errorCode.noError);
+    this.#tellLeft();
     if (this.#streams.size === 0) this.#closeSocket();
+  }
+
+  #tellLeft(): void {
+    for (const onLeft of this.#onLeft.splice(0)) onLeft();
   }
 
   #fail(error: unknown): void {
@@ -1038,6 +1052,7 @@ export class Http2Connection implements FrameSink {
 
   readonly #onSocketClose = (): void => {
     if (this.#closed) return;
+    this.#tellLeft();
     this.#closed = true;
     this.#watch.stop();
     this.#output.drop();
