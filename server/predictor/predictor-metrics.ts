@@ -1,15 +1,16 @@
 import { Counter, Gauge, type Registry } from "prom-client";
 import { BoundHistogram, type HistogramCell } from "../observability/bound-metrics.ts";
 import type { SequenceCounts } from "./executor.ts";
+import { tritonFailure, tritonFailures } from "./failure-reason.ts";
 import type { Repository } from "./repository/repository.ts";
 import type { CallObserver, ServedModel } from "./served-model.ts";
 
 const labels = ["model", "version"] as const;
 
-/** Seconds; models answer in from tens of microseconds to tens of seconds. */
+/** Seconds; a model takes from some microseconds to tens of seconds. */
 const buckets = [
-  0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
-  30,
+  0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
+  0.25, 0.5, 1, 2.5, 5, 10, 30,
 ];
 
 /** Counters under Triton's names: help, and the value of a model version. */
@@ -64,13 +65,23 @@ export function createInferenceHistograms(registry: Registry): CallObserver {
     "tensorwire_inference_queue_duration_seconds",
     "Time of successful inference requests in the queue of their model",
   );
+  const input = histogram(
+    registry,
+    "tensorwire_inference_compute_input_duration_seconds",
+    "Time to decode and hand over the inputs of successful inference requests",
+  );
   const infer = histogram(
     registry,
     "tensorwire_inference_compute_duration_seconds",
     "Time of successful inference requests in the model",
   );
+  const output = histogram(
+    registry,
+    "tensorwire_inference_compute_output_duration_seconds",
+    "Time to encode the outputs of successful inference requests",
+  );
   const cells = new WeakMap<ServedModel, ModelCells>();
-  return (served, outcome, totalNs, queueNs, inferNs) => {
+  return (served, outcome, totalNs, queueNs, times) => {
     let cell = cells.get(served);
     if (!cell) {
       const of = { model: served.name, version: served.version };
@@ -80,7 +91,9 @@ export function createInferenceHistograms(registry: Registry): CallObserver {
         cached: success,
         fail: request.bind({ ...of, outcome: "fail" }),
         queue: queue.bind(of),
+        input: input.bind(of),
         infer: infer.bind(of),
+        output: output.bind(of),
       };
       cells.set(served, cell);
     }
@@ -88,7 +101,9 @@ export function createInferenceHistograms(registry: Registry): CallObserver {
     if (outcome === "fail") return;
     cell.queue.observe(queueNs / 1e9);
     if (outcome === "cached") return;
-    cell.infer.observe(inferNs / 1e9);
+    cell.input.observe(times.inputNs / 1e9);
+    cell.infer.observe(times.inferNs / 1e9);
+    cell.output.observe(times.outputNs / 1e9);
   };
 }
 
@@ -98,7 +113,9 @@ interface ModelCells {
   readonly cached: HistogramCell;
   readonly fail: HistogramCell;
   readonly queue: HistogramCell;
+  readonly input: HistogramCell;
   readonly infer: HistogramCell;
+  readonly output: HistogramCell;
 }
 
 /** Registers the counters and gauges of the models and of the engine that are loaded when metrics are read. */
@@ -130,7 +147,22 @@ export function registerModelMetrics(
   }
   new Counter({
     name: "nv_inference_request_failure",
-    help: "Failed inference requests by reason",
+    help: "Failed inference requests by Triton's reasons: REJECTED (by the queue), CANCELED, BACKEND (the model), OTHER",
+    labelNames: [...labels, "reason"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { name: model, version, statistics } of repository.served()) {
+        // Those that have not happened are there with 0, so that a rate sees the first one.
+        for (const reason of tritonFailures) this.inc({ model, version, reason }, 0);
+        for (const [reason, count] of statistics.failures)
+          this.inc({ model, version, reason: tritonFailure(reason) }, count);
+      }
+    },
+  });
+  new Counter({
+    name: "tensorwire_inference_failures_total",
+    help: "Failed inference requests by the reasons of docs/errors.md",
     labelNames: [...labels, "reason"],
     registers: [registry],
     collect() {

@@ -17,7 +17,7 @@ import { toNs } from "./duration.ts";
 import { encodeOutputs } from "./encode-response.ts";
 import type { Execution, Executor, TensorCall } from "./executor.ts";
 import { parameterValue } from "./infer-parameter.ts";
-import { ModelStatistics } from "./model-statistics.ts";
+import { type ExecutionTimes, ModelStatistics } from "./model-statistics.ts";
 import type { ModelSignature } from "./signature.ts";
 
 /** What a version is made of. */
@@ -37,14 +37,19 @@ export interface ServedModelParts {
   readonly traces: ModelTraces;
 }
 
-/** Told of every call that ended, for histograms; times in ns. One that is `cached` had no run of its own. */
+/**
+ * Told of every call that ended, for histograms; times in ns. One that is `cached` had no run of its own, and
+ * the times of its run are 0, as are those of one that failed.
+ */
 export type CallObserver = (
   model: ServedModel,
   outcome: "success" | "cached" | "fail",
   totalNs: number,
   queueNs: number,
-  inferNs: number,
+  times: ExecutionTimes,
 ) => void;
+
+const noTimes: ExecutionTimes = { inputNs: 0, inferNs: 0, outputNs: 0 };
 
 /** Versions that were loaded so far. */
 let loads = 0;
@@ -148,7 +153,7 @@ export class ServedModel {
       const totalNs = toNs(ended - arrived);
       this.statistics.succeed(decoded.rows, totalNs, queueNs, times);
       this.statistics.executed(decoded.rows, times);
-      this.#observer(this, "success", totalNs, queueNs, inferNs);
+      this.#observer(this, "success", totalNs, queueNs, times);
       trace?.end(answeredStamps({ startedMs: started, inferNs }, arrived, queued, ended, ended));
     } catch (thrown) {
       throw this.#failed(thrown, arrived, trace);
@@ -260,7 +265,7 @@ export class ServedModel {
     const queueNs = toNs(startedMs - queued);
     if (fromCache) {
       this.statistics.succeedFromCache(totalNs, queueNs);
-      this.#observer(this, "cached", totalNs, queueNs, 0);
+      this.#observer(this, "cached", totalNs, queueNs, noTimes);
       return;
     }
     const times = {
@@ -271,7 +276,7 @@ export class ServedModel {
     };
     this.statistics.succeed(rows, totalNs, queueNs, times);
     if (runRows > 0) this.statistics.executed(runRows, times);
-    this.#observer(this, "success", totalNs, queueNs, inferNs);
+    this.#observer(this, "success", totalNs, queueNs, times);
   }
 
   #failed(thrown: unknown, arrived: number, trace: CallTrace | undefined): TensorwireError {
@@ -279,7 +284,7 @@ export class ServedModel {
     const ended = performance.now();
     const totalNs = toNs(ended - arrived);
     this.statistics.failed(error.reason, totalNs);
-    this.#observer(this, "fail", totalNs, 0, 0);
+    this.#observer(this, "fail", totalNs, 0, noTimes);
     trace?.end(failedStamps(arrived, ended));
     return error;
   }
