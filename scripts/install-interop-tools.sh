@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what interoperability tests need beside npm: grpcurl, ghz, Python clients, Chromium, curl, nghttp.
+# Installs what interoperability tests need beside npm: grpcurl, ghz, Python clients, perf_analyzer, Chromium,
+# curl, nghttp.
 #
 #   scripts/install-interop-tools.sh           clients
 #   scripts/install-interop-tools.sh --bench   and the servers that benchmarks compare with
@@ -87,6 +88,65 @@ debian() { # PACKAGE COMMAND-THAT-PROVES-IT...
     missing "$package" "$(reason "$log")"
 }
 
+# Triton's load generator is built for glibc 2.38. Where the system's is older, it runs on the libraries of
+# Debian 13, which lie in a folder of their own and are used by nothing else.
+perf_analyzer() {
+  local folder=$tools/perf-analyzer log=$tools/log/perf_analyzer.log program=$tools/bin/perf_analyzer
+  local pin stamp=$tools/bin/.perf_analyzer
+  pin=$(cat "$requirements/perf-analyzer.txt")
+  [ "$(cat "$stamp" 2>/dev/null)" = "$pin" ] && "$program" --version >/dev/null 2>&1 && return
+  command -v python3 >/dev/null || { missing perf_analyzer "needs python3"; return; }
+  echo "installing $pin ..."
+  rm -rf "$folder" "$program" "$stamp"
+  mkdir -p "$folder"
+  if {
+    # pip refuses what is built for a newer system, unless told which one to fetch for.
+    python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+      --platform "manylinux_2_38_$(uname -m)" -r "$requirements/perf-analyzer.txt" -d "$folder" &&
+      python3 -m zipfile -e "$folder"/*.whl "$folder" && rm "$folder"/*.whl &&
+      chmod +x "$folder/perf_analyzer/bin/perf_analyzer"
+  } >"$log" 2>&1; then :; else
+    missing perf_analyzer "$(reason "$log")"
+    return
+  fi
+  # The program that tests call finds the rest beside itself, wherever the folder of tools lies.
+  local command='"$tools/perf-analyzer/perf_analyzer/bin/perf_analyzer"'
+  if ! "$folder/perf_analyzer/bin/perf_analyzer" --version >>"$log" 2>&1; then
+    debian_13_libraries "$folder/debian-13" >>"$log" 2>&1 ||
+      { missing perf_analyzer "needs glibc 2.38 or Debian's packages: $(reason "$log")"; return; }
+    local libraries loader
+    libraries=$(dirname "$(find "$folder/debian-13" -name libc.so.6)")
+    loader=$(ls "$libraries"/ld-linux-*)
+    libraries='$tools'${libraries#"$tools"} loader='$tools'${loader#"$tools"}
+    command="\"$loader\" --library-path \"$libraries\" $command"
+  fi
+  printf '#!/bin/sh\ntools=$(cd "$(dirname "$0")/.." && pwd)\nexec %s "$@"\n' "$command" >"$program"
+  chmod +x "$program"
+  if "$program" --version >>"$log" 2>&1; then printf '%s' "$pin" >"$stamp"; else
+    missing perf_analyzer "$(reason "$log")"
+    rm "$program"
+  fi
+}
+
+debian_13_libraries() { # FOLDER: unpacks them, from where this system has its packages from
+  local folder=$1 uri
+  command -v apt-get >/dev/null && command -v dpkg >/dev/null || return
+  uri=$(apt-get indextargets --format '$(ORIGIN) $(LABEL) $(REPO_URI)' 'Created-By: Packages' |
+    sed -n 's/^Debian Debian //p' | head -n 1)
+  [ -n "$uri" ] || { echo "error: no source of Debian's packages is known"; return 1; }
+  mkdir -p "$folder/apt/lists/partial" "$folder/apt/archives/partial"
+  printf 'Types: deb\nURIs: %s\nSuites: trixie\nComponents: main\nSigned-By: %s\n' "$uri" \
+    /usr/share/keyrings/debian-archive-keyring.gpg >"$folder/apt/debian-13.sources"
+  local apt=(apt-get -qq -o "Dir::Etc::sourcelist=$folder/apt/debian-13.sources"
+    -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$folder/apt/lists" -o "Dir::Cache=$folder/apt"
+    -o "APT::Sandbox::User=$(id -un)")
+  "${apt[@]}" update && (cd "$folder/apt" &&
+    "${apt[@]}" download libc6 libstdc++6 libgcc-s1 libssl3t64 zlib1g libzstd1) || return
+  local package
+  for package in "$folder"/apt/*.deb; do dpkg -x "$package" "$folder" || return; done
+  rm -rf "$folder/apt"
+}
+
 row() { # NAME WHERE VERSION
   local where=${2#"$root/"}
   printf '%-18s %-28s %s\n' "$1" "${3:+$where}" "${3:-not installed}"
@@ -108,6 +168,7 @@ go_tool connectconformance connectrpc.com/conformance/cmd/connectconformance v1.
 go_tool ghz github.com/bojand/ghz/cmd/ghz v0.120.0
 venv triton
 venv kserve
+perf_analyzer
 debian chromium command -v chromium
 debian nghttp2-client command -v h2load
 debian curl command -v curl
@@ -128,6 +189,7 @@ row grpcurl "$tools/bin/grpcurl" "$grpcurl_version"
 row h2spec "$tools/bin/h2spec" "$(go_version h2spec)"
 row connectconformance "$tools/bin/connectconformance" "$(go_version connectconformance)"
 row ghz "$tools/bin/ghz" "$(go_version ghz)"
+row perf_analyzer "$tools/bin/perf_analyzer" "$(sed 's/.*==//' "$tools/bin/.perf_analyzer" 2>/dev/null)"
 row chromium "$(command -v chromium)" "$(first_line chromium --version)"
 row h2load "$(command -v h2load)" "$(first_line h2load --version)"
 venvs="triton kserve"

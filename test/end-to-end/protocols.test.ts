@@ -151,8 +151,13 @@ test("probes, metrics and metadata are there", async (t) => {
     "nv_inference_pending_request_count",
     "nv_inference_request_duration_us",
     "nv_inference_queue_duration_us",
+    "nv_inference_compute_input_duration_us",
     "nv_inference_compute_infer_duration_us",
-    "tensorwire_inference_request_duration_seconds_bucket",
+    "nv_inference_compute_output_duration_us",
+    'nv_inference_request_failure{model="add_sub",version="1",reason="REJECTED"} 0',
+    ...["request", "queue", "compute_input", "compute", "compute_output"].map(
+      (part) => `tensorwire_inference_${part}_duration_seconds_bucket`,
+    ),
     "grpc_server_handled_total",
     "tensorwire_open_connections",
   ]) {
