@@ -8,6 +8,70 @@ import { until } from "../support/until.ts";
 /** Longer than any pause of a loaded machine. */
 const longIdle = "max_sequence_idle_microseconds: 600000000";
 
+/** Remembers sums by itself, by id, and says in which thread; -99 ends it. */
+const remembering = `import { threadId } from "node:worker_threads";
+import { defineModel, InputError, tensor } from "tensorwire/model";
+
+const int = { datatype: "INT32", shape: [1] } as const;
+
+export default defineModel({
+  inputs: { x: int, START: int, READY: int, END: int, CORRID: { datatype: "BYTES", shape: [1] } },
+  outputs: { sum: int, thread: int, rows: int },
+  maxBatchSize: 4,
+  load: () => new Map<string, number>(),
+  infer({ x, START, READY, END, CORRID }, { state }) {
+    if (x.data.includes(-99)) process.exit(3);
+    if (x.data.includes(-1)) throw new InputError("no negative values");
+    const ids = CORRID.strings();
+    const sums = Int32Array.from(x.data, (value, row) => {
+      if (!READY.data[row]) return 0;
+      const before = START.data[row] ? 0 : state.get(ids[row]!);
+      if (before === undefined) throw new Error("never saw " + ids[row]);
+      if (END.data[row]) state.delete(ids[row]!);
+      else state.set(ids[row]!, before + value);
+      return before + value;
+    });
+    return {
+      sum: tensor(x.shape, sums),
+      thread: tensor(x.shape, new Int32Array(x.data.length).fill(threadId)),
+      rows: tensor(x.shape, new Int32Array(x.data.length).fill(x.data.length)),
+    };
+  },
+});
+`;
+
+/** The configuration of such a model. */
+const rememberingConfig = `
+backend: "typescript"
+max_batch_size: 4
+instance_group [ { count: 2 kind: KIND_CPU } ]
+sequence_batching {
+  direct { }
+  ${longIdle}
+  control_input [
+    { name: "START" control [ { kind: CONTROL_SEQUENCE_START int32_false_true: [ 0, 1 ] } ] },
+    { name: "READY" control [ { kind: CONTROL_SEQUENCE_READY int32_false_true: [ 0, 1 ] } ] },
+    { name: "END" control [ { kind: CONTROL_SEQUENCE_END int32_false_true: [ 0, 1 ] } ] },
+    { name: "CORRID" control [ { kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_STRING } ] }
+  ]
+}
+`;
+
+/** Adds to a state that the server keeps for it. */
+const stateful = `import { defineModel, tensor } from "tensorwire/model";
+
+const int = { datatype: "INT32", shape: [1] } as const;
+
+export default defineModel({
+  inputs: { x: int, before: int },
+  outputs: { sum: int, after: int },
+  infer: ({ x, before }) => {
+    const sum = tensor([1], Int32Array.of(before.data[0]! + x.data[0]!));
+    return { sum, after: sum };
+  },
+});
+`;
+
 /** Models of the tests, each with a name of its own: one server for all of them. */
 const models: Readonly<Record<string, string | Uint8Array>> = {
   "direct/1/model.onnx": accumulatorModel(),
@@ -47,6 +111,21 @@ sequence_batching {
 }
 `,
   "all/initial_state/first": new Uint8Array(Float32Array.of(0.5, 0.25).buffer),
+  "remembering/1/model.ts": remembering,
+  "remembering/config.pbtxt": rememberingConfig,
+  "strict/1/model.ts": remembering,
+  "strict/config.pbtxt": rememberingConfig,
+  "mortal/1/model.ts": remembering,
+  "mortal/config.pbtxt": rememberingConfig.replace("count: 2", "count: 1"),
+  "stateful/1/model.ts": stateful,
+  "stateful/config.pbtxt": `
+backend: "typescript"
+sequence_batching {
+  oldest { max_candidate_sequences: 8 }
+  ${longIdle}
+  state [ { input_name: "before" output_name: "after" data_type: TYPE_INT32 dims: [ 1 ] } ]
+}
+`,
   "graph/config.pbtxt": `
 platform: "ensemble"
 max_batch_size: 4
@@ -392,4 +471,86 @@ test("a step of an ensemble keeps sequences: the ensemble's caller names them", 
   await t.throwsAsync(client.call("ModelInfer", without), {
     message: /step "long" failed: .*must specify a non-zero/,
   });
+});
+
+test("a model in TypeScript may remember its sequences: each stays with its thread", async (t) => {
+  const ids = Array.from({ length: 7 }, (_, index) => `s${index}`);
+  const threads = await Promise.all(
+    ids.map(async (id, sequence) => {
+      let sum = 0;
+      const seen = new Set<number>();
+      for (let index = 0; index < 5; index++) {
+        const value = sequence * 100 + index;
+        sum += value;
+        const flags = { start: index === 0, end: index === 4 };
+        const answer = await client.call("ModelInfer", step("remembering", id, value, flags));
+        t.is(int32(answer, "sum"), sum);
+        t.true(int32(answer, "rows") <= 4);
+        seen.add(int32(answer, "thread"));
+      }
+      return [...seen];
+    }),
+  );
+  for (const seen of threads) t.is(seen.length, 1);
+  // Sequences are spread over both instances.
+  t.is(new Set(threads.flat()).size, 2);
+});
+
+test("a model in TypeScript refuses one call, and its sequence goes on; calls with parameters run alone", async (t) => {
+  const call = (value: number, flags: Flags, parameters: Message = {}): Promise<Message> => {
+    const request = step("strict", "one", value, flags);
+    Object.assign(request.parameters as Message, parameters);
+    return client.call("ModelInfer", request);
+  };
+  await call(5, { start: true });
+  await t.throwsAsync(call(-1, {}), { message: /INVALID_ARGUMENT.*no negative values/ });
+  t.is(int32(await call(6, {}, { hint: { string_param: "x" } }), "sum"), 11);
+  t.is(int32(await call(7, { end: true }), "sum"), 18);
+});
+
+test("when the thread of a model in TypeScript ends its sequences are lost, and can be started again", async (t) => {
+  const call = (id: string, value: number, flags: Flags): Promise<Message> =>
+    client.call("ModelInfer", step("mortal", id, value, flags));
+  await call("a", 1, { start: true });
+  await call("b", 2, { start: true });
+  const deadly = call("a", -99, {});
+  const behind = call("a", 1, {});
+  const failures = await Promise.all(
+    [deadly, behind].map((each) => t.throwsAsync(each) as Promise<Error & { code: number }>),
+  );
+  t.deepEqual(
+    failures.map(({ code }) => code),
+    [14, 10],
+  );
+  t.regex(failures[1]!.message, /its thread ended, and with it what it knew of sequence a/);
+  await t.throwsAsync(call("b", 1, {}), { message: /sequence b .*must specify the START flag/ });
+  await until(async () => {
+    try {
+      return int32(await call("b", 3, { start: true }), "sum") === 3;
+    } catch {
+      // Its thread is started again.
+      return false;
+    }
+  });
+  t.is(int32(await call("b", 4, { end: true }), "sum"), 7);
+  const lost = '{model="mortal",version="1",cause="lost"}';
+  t.is(await metric(`tensorwire_sequences_ended_total${lost}`), 2);
+});
+
+test("the server keeps states for a model in TypeScript too", async (t) => {
+  const sums = await Promise.all(
+    [1, 2, 3].map(async (id) => {
+      const answers: number[] = [];
+      for (let index = 0; index < 4; index++) {
+        const request = step("stateful", id, id * 10, { start: index === 0 }, [1]);
+        answers.push(int32(await client.call("ModelInfer", request), "sum"));
+      }
+      return answers;
+    }),
+  );
+  t.deepEqual(sums, [
+    [10, 20, 30, 40],
+    [20, 40, 60, 80],
+    [30, 60, 90, 120],
+  ]);
 });

@@ -9,10 +9,18 @@ import {
 import { modelConfigInvalid, modelUnsupported } from "../../errors/model-errors.ts";
 import { CustomExecutor } from "../engines/custom/custom-executor.ts";
 import { ModelThread, type ModelThreadOptions } from "../engines/custom/model-thread.ts";
+import { threadSequences } from "../engines/custom/thread-sequences.ts";
 import { completeConfig, type ModelKind } from "../model-config/complete-config.ts";
 import { readInstances } from "../model-config/read-instances.ts";
 import { readAllLabels } from "../model-config/read-labels.ts";
 import { readSchedule } from "../scheduling/read-schedule.ts";
+import { SequenceExecutor } from "../sequences/sequence-executor.ts";
+import {
+  readSequences,
+  sequenceBatchingOf,
+  showSequences,
+  visiblePorts,
+} from "../sequences/sequence-plan.ts";
 import { showInstances } from "./load-onnx.ts";
 import type { LoadContext, LoadedParts } from "./load-version.ts";
 import { modelFile, versionPlace } from "./model-file.ts";
@@ -98,8 +106,27 @@ export async function loadCustom(
       );
     }
     const labels = await readAllLabels(name, folder.path, given);
-    const completed = completeConfig(name, config, model, labels, kindOf(path));
+    const sequences = sequenceBatchingOf(config);
+    if (sequences && model.decoupled) {
+      throw modelUnsupported(
+        name,
+        "sequence_batching is not served for a decoupled model, whose calls have any number of answers",
+      );
+    }
+    const plan = sequences && (await readSequences(name, folder.path, config, sequences, model));
+    const declared = plan ? visiblePorts(plan, config, model) : model;
+    const completed = completeConfig(name, config, declared, labels, kindOf(path));
     showInstances(completed.config, count);
+    if (plan) {
+      showSequences(completed.config, plan);
+      return {
+        config: completed.config,
+        signature: completed.signature,
+        executor: new SequenceExecutor(name, threadSequences(threads), plan, context.maxQueueSize),
+        repeats: "no",
+        readsOptions: true,
+      };
+    }
     const dynamic = completed.config.schedulingChoice.case === "dynamicBatching";
     const rows =
       dynamic && completed.config.maxBatchSize > 0 ? completed.config.maxBatchSize : undefined;
@@ -135,7 +162,7 @@ function kindOf(path: string): ModelKind {
     platform: "",
     backend: "typescript",
     filename: path.slice(path.lastIndexOf("/") + 1),
-    scheduling: ["dynamicBatching"],
+    scheduling: ["dynamicBatching", "sequenceBatching"],
     decoupled: true,
   };
 }

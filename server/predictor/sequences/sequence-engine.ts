@@ -11,10 +11,10 @@ export interface SequenceEngine {
   readonly placement: string;
   readonly memoryBytes: number;
   /**
-   * What a failed run means. A model that keeps nothing between runs can compute its calls again, one by one;
-   * one that may have seen them cannot; and one that has ended has lost its sequences.
+   * What becomes of the calls of a run that failed. A model that keeps nothing between runs computes them again,
+   * one by one; one that may have seen them does not.
    */
-  readonly afterFailure: (error: unknown) => "run one by one" | "fail" | "lose sequences";
+  readonly afterFailure: "run one by one" | "fail";
   /** Whether a call with these parameters shares no run. */
   readonly isSolo: (parameters: StepParameters) => boolean;
   /** Computes a run on an instance. */
@@ -24,8 +24,8 @@ export interface SequenceEngine {
     outputNames: readonly string[],
     run: RunUnderWay<StepParameters>,
   ): EngineResult | Promise<EngineResult>;
-  /** Called with an instance that has forgotten what it knew of its sequences. */
-  onLost(listener: (instance: number) => void): void;
+  /** Sets who is told of an instance that ended and has forgotten its sequences, and when it is back. */
+  onChange(listener: (instance: number, state: "lost" | "back") => void): void;
   release(): Promise<void>;
 }
 
@@ -41,11 +41,11 @@ export function statelessEngine(engine: EngineModel): SequenceEngine {
     get memoryBytes() {
       return engine.memoryBytes;
     },
-    afterFailure: () => "run one by one",
+    afterFailure: "run one by one",
     isSolo: () => false,
     run: (_, inputs, outputNames) =>
       engine.runNow(inputs, outputNames) ?? engine.run(inputs, outputNames),
-    onLost() {},
+    onChange() {},
     release: () => engine.release(),
   };
 }

@@ -37,7 +37,10 @@ export class SequenceExecutor implements Executor {
       atTurnEnd,
       after: afterMs,
     });
-    engine.onLost((instance) => this.#scheduler.lose(instance));
+    engine.onChange((instance, state) => {
+      if (state === "lost") this.#scheduler.lose(instance);
+      else this.#scheduler.restore(instance);
+    });
   }
 
   get waiting(): number {

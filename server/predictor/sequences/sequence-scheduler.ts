@@ -1,4 +1,4 @@
-import { queueFull } from "../../errors/model-errors.ts";
+import { queueFull, workerLost } from "../../errors/model-errors.ts";
 import {
   sequenceCancelled,
   sequenceLost,
@@ -65,8 +65,8 @@ export interface SequenceSchedulerOptions {
   /** Calls that may wait. */
   readonly limit: number;
   readonly runner: StepRunner;
-  /** What a failed run means: its calls are run one by one, or have failed, or their sequences are lost. */
-  readonly afterFailure: (error: unknown) => "run one by one" | "fail" | "lose sequences";
+  /** What becomes of the calls of a run that failed. */
+  readonly afterFailure: "run one by one" | "fail";
   /** Monotonic clock in ms. */
   readonly now: () => number;
   /** Calls `action` at the end of the turn of the event loop. */
@@ -146,7 +146,7 @@ export class SequenceScheduler {
    * Computes a call when its turn has come.
    *
    * @throws TensorwireError `SEQUENCE_NOT_STARTED`, `QUEUE_FULL`, `SEQUENCE_TIMEOUT`, `SEQUENCE_CANCELLED`,
-   * `SEQUENCE_LOST`, `DEADLINE_EXCEEDED`, `CALL_CANCELLED`, or what the runner throws
+   * `SEQUENCE_LOST`, `WORKER_LOST`, `DEADLINE_EXCEEDED`, `CALL_CANCELLED`, or what the runner throws
    */
   run(call: CallAbort, request: StepRequest): Promise<ScheduledResult> {
     const { model, limit, now, plan } = this.#options;
@@ -157,6 +157,7 @@ export class SequenceScheduler {
       if (!start) this.#breakOff(known!);
       return Promise.reject(abortError(call, "before the call reached the model"));
     }
+    if (!known && this.#instances.every(({ up }) => !up)) return Promise.reject(workerLost(model));
     if (this.#waiting >= limit && !this.#runsAtOnce(known)) {
       return Promise.reject(queueFull(model, limit));
     }
@@ -173,12 +174,28 @@ export class SequenceScheduler {
   /** An instance has forgotten its sequences; the runs that it had fail, which ends theirs. */
   lose(instance: number): void {
     const { model } = this.#options;
-    for (const sequence of [...this.#instances[instance]!.slots]) {
+    const lost = this.#instances[instance]!;
+    lost.up = false;
+    for (const sequence of [...lost.slots]) {
       if (!sequence || sequence.running) continue;
-      this.#abandon(sequence, "lost", () => sequenceLost(model, sequence.id));
+      // One that has not begun yet begins elsewhere, or later.
+      if (sequence.steps.first?.request.start) this.#goOn(sequence);
+      else this.#abandon(sequence, "lost", () => sequenceLost(model, sequence.id));
     }
     this.#lookAtTurnEnd();
     this.#settled();
+  }
+
+  /** An instance is there again, and takes sequences that wait. */
+  restore(instance: number): void {
+    const restored = this.#instances[instance]!;
+    restored.up = true;
+    while (restored.sequences < this.#options.plan.slotsPerInstance) {
+      const next = this.#backlog.shift();
+      if (!next) break;
+      this.#seat(next, restored);
+    }
+    this.#lookAtTurnEnd();
   }
 
   /** Resolves once nothing runs or waits. Sequences without a call end if others wait for their slots. */
@@ -231,7 +248,7 @@ export class SequenceScheduler {
   #emptiest(): Instance | undefined {
     let best: Instance | undefined;
     for (const instance of this.#instances) {
-      if (instance.sequences >= this.#options.plan.slotsPerInstance) continue;
+      if (!instance.up || instance.sequences >= this.#options.plan.slotsPerInstance) continue;
       if (!best || instance.sequences < best.sequences) best = instance;
     }
     return best;
@@ -247,6 +264,7 @@ export class SequenceScheduler {
     const { slot } = sequence;
     if (!slot) return;
     slot.instance.unseat(sequence, slot);
+    if (!slot.instance.up) return;
     const next = this.#backlog.shift();
     if (next) this.#seat(next, slot.instance);
   }
@@ -273,14 +291,15 @@ export class SequenceScheduler {
       else this.#remove(sequence);
       return;
     }
-    if (next.request.start && sequence.slot && this.#backlog.size > 0) {
-      // Another sequence of this id: others that came before it go first.
+    const { slot } = sequence;
+    if (next.request.start && slot && (this.#backlog.size > 0 || !slot.instance.up)) {
+      // It is another sequence, of the same id: those that came before it go first.
       this.#options.runner.forget(sequence);
       this.#unseat(sequence);
       this.#place(sequence);
       return;
     }
-    if (sequence.slot) this.#markReady(sequence);
+    if (slot) this.#markReady(sequence);
   }
 
   #rest(sequence: Sequence): void {
@@ -413,7 +432,7 @@ export class SequenceScheduler {
     const { runsPerInstance, after } = this.#options;
     instance.cancelDelay?.();
     instance.cancelDelay = undefined;
-    while (instance.runs < runsPerInstance) {
+    while (instance.up && instance.runs < runsPerInstance) {
       const next = this.#nextFor(instance);
       if (!next) return;
       if (next.kind === "wait") {
@@ -509,14 +528,13 @@ export class SequenceScheduler {
 
   #fail(instance: Instance, steps: readonly Step[], error: unknown): void {
     const { model, afterFailure } = this.#options;
-    const then = afterFailure(error);
-    if (then === "run one by one" && steps.length > 1) {
+    if (afterFailure === "run one by one" && steps.length > 1) {
       instance.retries.push(...steps.toReversed());
     } else {
       for (const step of steps) {
         const { sequence } = step;
         if (!step.gone) this.#reject(step, error);
-        if (then === "lose sequences") {
+        if (!instance.up) {
           this.#abandon(sequence, "lost", () => sequenceLost(model, sequence.id));
         }
         this.#ended(step);

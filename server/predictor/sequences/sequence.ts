@@ -46,6 +46,8 @@ export class Instance {
   /** Set if answers come in the order in which their runs began. */
   readonly order: AnswerOrder | undefined;
   readonly #free: LowestFree;
+  /** False while it is started again. */
+  up = true;
   /** Sequences in its slots. */
   sequences = 0;
   /** Runs that it has. */

@@ -387,17 +387,46 @@ test("an instance that forgot its sequences ends them, and only them", async (t)
   const { engine, scheduler } = sequences;
   for (const id of [1, 2]) new SequenceCall(sequences, id, id, first);
   await runAll(sequences);
-  engine.lose(0);
+  engine.change(0, "lost");
   const calls = [new SequenceCall(sequences, 1, 1), new SequenceCall(sequences, 2, 1)];
   await runAll(sequences);
   t.deepEqual(outcomes(calls), ["SEQUENCE_NOT_STARTED", 3]);
   t.is(scheduler.ends.lost, 1);
 });
 
+test("while an instance is started again others take the sequences, and none is given to it", async (t) => {
+  const sequences = startSequences({ instances: 2, slots: 1 });
+  const { engine, scheduler } = sequences;
+  engine.change(0, "lost");
+  const calls = [1, 2].map((id) => new SequenceCall(sequences, id, id, first));
+  await runAll(sequences);
+  t.deepEqual(outcomes(calls), [1, undefined]);
+  t.is(engine.runs[0]!.instance, 1);
+  engine.change(1, "lost");
+  // Nobody could say when it would be computed.
+  const refused = new SequenceCall(sequences, 3, 3, first);
+  await runAll(sequences);
+  t.is(refused.outcome, "WORKER_LOST");
+  t.is(scheduler.backlog, 1);
+  engine.change(0, "back");
+  await runAll(sequences);
+  t.is(calls[1]!.outcome, 2);
+  t.is(engine.runs[1]!.instance, 0);
+});
+
+test("a sequence that has not begun when its instance ends begins on another", async (t) => {
+  const sequences = startSequences({ instances: 2, slots: 1 });
+  const call = new SequenceCall(sequences, 1, 5, first);
+  sequences.engine.change(0, "lost");
+  await runAll(sequences);
+  t.is(call.outcome, 5);
+  t.is(sequences.engine.runs[0]!.instance, 1);
+  t.is(sequences.scheduler.ends.lost, 0);
+});
+
 test("a run that fails because its instance ended refuses the calls behind it, up to the next start", async (t) => {
   const sequences = startSequences();
   const { engine, endTurn } = sequences;
-  engine.afterFailure = () => "lose sequences";
   const calls = [
     new SequenceCall(sequences, 1, 1, first),
     new SequenceCall(sequences, 1, 2),
@@ -405,10 +434,14 @@ test("a run that fails because its instance ended refuses the calls behind it, u
   ];
   endTurn();
   engine.open[0]!.finish(new Error("the thread ended"));
-  engine.lose(0);
+  engine.change(0, "lost");
   await settle();
+  endTurn();
+  await settle();
+  t.deepEqual(outcomes(calls), ["the thread ended", "SEQUENCE_LOST", undefined]);
+  engine.change(0, "back");
   await runAll(sequences);
-  t.deepEqual(outcomes(calls), ["the thread ended", "SEQUENCE_LOST", 3]);
+  t.is(calls[2]!.outcome, 3);
   t.is(sequences.scheduler.ends.lost, 1);
 });
 

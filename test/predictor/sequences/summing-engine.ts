@@ -50,8 +50,9 @@ export class SummingEngine implements SequenceEngine {
   readonly runsPerInstance: number;
   readonly open: OpenRun[] = [];
   readonly runs: OpenRun[] = [];
-  afterFailure: SequenceEngine["afterFailure"] = () => "run one by one";
-  lose: (instance: number) => void = () => {};
+  readonly afterFailure: SequenceEngine["afterFailure"] = "run one by one";
+  /** Tells of an instance that ended, or is back. */
+  change: (instance: number, state: "lost" | "back") => void = () => {};
   released = false;
 
   constructor(instances: number, runsPerInstance: number) {
@@ -97,8 +98,8 @@ export class SummingEngine implements SequenceEngine {
     });
   }
 
-  onLost(listener: (instance: number) => void): void {
-    this.lose = listener;
+  onChange(listener: (instance: number, state: "lost" | "back") => void): void {
+    this.change = listener;
   }
 
   async release(): Promise<void> {
@@ -189,12 +190,15 @@ export function startSequences({
     runsPerInstance,
     limit,
     runner: tensors,
-    afterFailure: (error) => engine.afterFailure(error),
+    afterFailure: engine.afterFailure,
     now: clock.now,
     after: clock.after,
     atTurnEnd: (action) => turnEnds.push(action),
   });
-  engine.onLost((instance) => scheduler.lose(instance));
+  engine.onChange((instance, state) => {
+    if (state === "lost") scheduler.lose(instance);
+    else scheduler.restore(instance);
+  });
   const endTurn = (): void => {
     for (const action of turnEnds.splice(0)) action();
   };

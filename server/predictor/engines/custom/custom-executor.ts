@@ -8,11 +8,11 @@ import { AbortGroup } from "../../../rpc/abort-group.ts";
 import type { CallAbort } from "../../../rpc/call-context.ts";
 import type { Execution, Executor, TensorCall } from "../../executor.ts";
 import { Handover } from "../../handover.ts";
-import { reservedParameters } from "../../reserved-parameters.ts";
 import { type RunUnderWay, type Schedule, Scheduler } from "../../scheduling/scheduler.ts";
 import { afterMs, atTurnEnd } from "../../turn-end.ts";
 import type { EngineResult } from "../engine.ts";
 import type { CallInThread, ModelThread, ThreadAnswer, ThreadCall } from "./model-thread.ts";
+import { ownParameters } from "./own-parameters.ts";
 
 /** What a run is told of a call. */
 interface Detail {
@@ -85,11 +85,7 @@ export class CustomExecutor implements Executor {
     { inputs, outputNames, options }: TensorCall,
     stream: Detail["stream"],
   ): Promise<Execution> {
-    const parameters: Record<string, Parameter> = {};
-    for (const [name, { parameterChoice }] of Object.entries(options.parameters)) {
-      const { value } = parameterChoice;
-      if (value !== undefined && !reservedParameters.has(name)) parameters[name] = value;
-    }
+    const parameters = ownParameters(options.parameters);
     return this.#scheduler.run(call, {
       inputs,
       outputNames,

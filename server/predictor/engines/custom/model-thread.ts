@@ -73,6 +73,9 @@ interface Listener {
   failed(error: Error): void;
 }
 
+/** What becomes of a thread. */
+export type ThreadChange = "lost" | "back";
+
 /** A call that a thread has. */
 export interface CallInThread {
   /** Tells the model that nobody waits any more. The call ends when the model ends it. */
@@ -98,6 +101,7 @@ export class ModelThread {
   #failures = 0;
   #restart: NodeJS.Timeout | undefined;
   #pong: NodeJS.Timeout | undefined;
+  #onChange: (state: ThreadChange) => void = () => {};
   #onLoaded: ((why: string | undefined) => void) | undefined;
   /** Of a text model; they go on when the thread is started again. */
   #generations: GenerationStatistics | undefined;
@@ -132,6 +136,11 @@ export class ModelThread {
   /** What a text model in it has generated; `undefined` of another model. */
   get generations(): GenerationSnapshot | undefined {
     return this.#generations?.snapshot();
+  }
+
+  /** Sets who is told when the thread ends, with its calls and all that it knew, and when it is back. */
+  onChange(listener: (state: ThreadChange) => void): void {
+    this.#onChange = listener;
   }
 
   /** Calls that it has. */
@@ -266,6 +275,7 @@ export class ModelThread {
     }
     this.#model = model;
     this.#ready = true;
+    this.#onChange("back");
     this.#loadEnded(undefined);
   }
 
@@ -300,6 +310,7 @@ export class ModelThread {
     this.#ready = false;
     for (const { failed } of this.#calls.values()) failed(workerLost(name));
     this.#calls.clear();
+    if (wasReady) this.#onChange("lost");
     this.#loadEnded(`its thread ended with code ${code}${failure ? `: ${failure.message}` : ""}`);
     // One that never loaded is its loader's matter.
     if (this.#closed || !this.#model) return;
