@@ -497,7 +497,8 @@ export type ModelInferRequest_InferInputTensor = Message<"inference.ModelInferRe
    *
    * - `shared_memory_region` (string): registered region that holds the contents.
    * - `shared_memory_offset` (int64, bytes, default 0): where they begin in the region.
-   * - `shared_memory_byte_size` (int64, bytes): their size.
+   * - `shared_memory_byte_size` (int64, bytes, required with a region): their size. They are as
+   *   raw contents are; `contents` must be empty, and `raw_input_contents` has no entry for them.
    *
    * @generated from field: map<string, inference.InferParameter> parameters = 4;
    */
@@ -538,7 +539,8 @@ export type ModelInferRequest_InferRequestedOutputTensor = Message<"inference.Mo
    *   the output, highest first, as BYTES of shape [B,k]: `score:index`, or `score:index:label`
    *   if the model has labels. A k above the number of classes counts as that number.
    * - `shared_memory_region`, `shared_memory_offset`, `shared_memory_byte_size`: as of an input,
-   *   for where the contents go.
+   *   for where the contents go and how much room there is. The answer has none of them, and an
+   *   empty entry in `raw_output_contents`. Not for decoupled models.
    *
    * @generated from field: map<string, inference.InferParameter> parameters = 2;
    */
@@ -641,7 +643,7 @@ export type ModelInferResponse_InferOutputTensor = Message<"inference.ModelInfer
 
   /**
    * Parameters of the output. The reserved names for shared memory say where its contents are, as
-   * of an input.
+   * of an input; the size is that of the contents.
    *
    * @generated from field: map<string, inference.InferParameter> parameters = 4;
    */
@@ -2098,15 +2100,16 @@ export const GRPCInferenceService: GenService<{
    *
    * Errors:
    *
-   * - NOT_FOUND for an unknown model or version and for a model that is not loaded.
+   * - NOT_FOUND for an unknown model or version, for a model that is not loaded, and for a region of
+   *   shared memory that is not registered.
    * - UNAVAILABLE while the model loads, if it failed to, if its queue is full, or if the request
    *   waited in the queue for longer than it may.
    * - INVALID_ARGUMENT for a version that is not a positive integer; an input that is missing,
    *   unknown or given twice; an output that is unknown or asked for twice; a datatype, shape or
    *   number of bytes that the model does not expect; a batch above the model's `max_batch_size`;
    *   raw and typed contents in one request; fewer or more raw buffers than inputs; a malformed
-   *   element of BYTES; FP16 or BF16 in typed contents; a reserved parameter with an impossible
-   *   value.
+   *   element of BYTES; FP16 or BF16 in typed contents; a range that is not within its region of
+   *   shared memory, or too small for its output; a reserved parameter with an impossible value.
    * - UNIMPLEMENTED for a decoupled model, which only ModelStreamInfer runs, and for tensors in
    *   shared memory where it is not offered.
    * - INTERNAL if the model fails on the input.
@@ -2222,8 +2225,10 @@ export const GRPCInferenceService: GenService<{
   /**
    * Registers a region of system shared memory for use as inputs and outputs.
    *
-   * Errors: ALREADY_EXISTS for a name in use, INVALID_ARGUMENT for a key or range that cannot be
-   * mapped, UNIMPLEMENTED where shared memory is not offered.
+   * Errors: ALREADY_EXISTS for a name in use, INVALID_ARGUMENT for a key that could be a path and for
+   * a range that is not within the object, FAILED_PRECONDITION for an object that cannot be opened,
+   * RESOURCE_EXHAUSTED for more regions or bytes than the server takes, PERMISSION_DENIED for a
+   * caller that may not control the server, UNIMPLEMENTED where shared memory is not offered.
    *
    * @generated from rpc inference.GRPCInferenceService.SystemSharedMemoryRegister
    */
@@ -2235,7 +2240,8 @@ export const GRPCInferenceService: GenService<{
   /**
    * Unregisters a region of system shared memory, or all. Idempotent.
    *
-   * Errors: UNIMPLEMENTED where shared memory is not offered.
+   * Errors: PERMISSION_DENIED as of SystemSharedMemoryRegister, UNIMPLEMENTED where shared memory is
+   * not offered.
    *
    * @generated from rpc inference.GRPCInferenceService.SystemSharedMemoryUnregister
    */

@@ -7,6 +7,8 @@ import {
   RepositoryIndexResponseSchema,
   RepositoryModelLoadRequestSchema,
   RepositoryModelUnloadRequestSchema,
+  SystemSharedMemoryRegisterRequestSchema,
+  SystemSharedMemoryUnregisterRequestSchema,
   TraceSettingRequestSchema,
 } from "../../gen/inference/grpc_service_pb.ts";
 import type { Question, Task, WorkerStart } from "../cluster/messages.ts";
@@ -22,6 +24,7 @@ import type { ServerSettings } from "./serve.ts";
 import { listenNowhere } from "./serve-listen.ts";
 import type { RoleParts, ServeRole } from "./serve-role.ts";
 import { serveScreen } from "./start-screen.ts";
+import { memoryEverywhere } from "./worker-memory.ts";
 import {
   type ScreenRequest,
   type WorkerLoad,
@@ -79,8 +82,12 @@ class WorkerRole implements ServeRole {
       this.#own.log.info({ model: task.key, peer: address, task: task.name }, "asked all workers");
       await this.#link.everywhere(task);
     };
+    const memory = values["allow-shared-memory"]
+      ? memoryEverywhere(own, (task) => this.#link.everywhere(task), policy)
+      : {};
     return {
       ...own,
+      ...memory,
       repositoryModelLoad: async (request, context) => {
         const key = request.modelName || request.repositoryName;
         const payload = toBinary(RepositoryModelLoadRequestSchema, request);
@@ -242,6 +249,16 @@ class WorkerRole implements ServeRole {
       case workerTasks.log: {
         const request = fromBinary(LogSettingsRequestSchema, payload);
         await backend.logSettings(request, ofAnotherWorker);
+        return;
+      }
+      case workerTasks.registerMemory: {
+        const request = fromBinary(SystemSharedMemoryRegisterRequestSchema, payload);
+        await backend.systemSharedMemoryRegister(request, ofAnotherWorker);
+        return;
+      }
+      case workerTasks.unregisterMemory: {
+        const request = fromBinary(SystemSharedMemoryUnregisterRequestSchema, payload);
+        await backend.systemSharedMemoryUnregister(request, ofAnotherWorker);
         return;
       }
       default:

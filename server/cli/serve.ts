@@ -70,7 +70,7 @@ async function serve(argv: readonly string[], program: Program): Promise<number>
   if (values["allow-remote-control"] && !asksForCredentials(values)) {
     createLogger(values["log-level"], values["log-format"]).warn(
       {},
-      "--allow-remote-control: whoever reaches this server may load and unload models",
+      "--allow-remote-control: whoever reaches this server may load and unload models and register shared memory",
     );
   }
   const replicas = parseReplicas(values.replicas);
@@ -112,6 +112,9 @@ export async function runServer(
       values["response-cache-size"] > 0
         ? { bytes: values["response-cache-size"], models: values["response-cache-models"] }
         : undefined,
+    sharedMemory: values["allow-shared-memory"]
+      ? { regions: values["max-shared-memory-regions"], bytes: values["max-shared-memory"] }
+      : undefined,
     maxMessageBytes: values["max-message-size"],
     modelThreads: values["model-threads"],
     intraOpThreads: values["intra-op-threads"],

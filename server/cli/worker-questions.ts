@@ -36,4 +36,6 @@ export const workerTasks = {
   trace: "TraceSetting",
   /** One setting; likewise. */
   log: "LogSettings",
+  registerMemory: "SystemSharedMemoryRegister",
+  unregisterMemory: "SystemSharedMemoryUnregister",
 } as const;

@@ -6,6 +6,8 @@ export interface Task {
   /** Tasks with the same key are done one after the other, and the last one counts. */
   readonly key: string;
   readonly payload: Uint8Array;
+  /** Set if it undoes what others of its key did: a worker that comes later has nothing to do then. */
+  readonly leavesNothing?: true | undefined;
 }
 
 /** Something that a worker is asked, such as its metrics. */

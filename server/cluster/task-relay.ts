@@ -28,7 +28,10 @@ export class TaskRelay {
   readonly #done = new Map<string, Task>();
   #nextId = 1;
 
-  /** The last task of each key that all workers did, in the order in which they did them. */
+  /**
+   * The last task of each key that all workers did, in the order in which they did them; none of a key whose
+   * last task left nothing.
+   */
   get done(): readonly Task[] {
     return [...this.#done.values()];
   }
@@ -91,7 +94,7 @@ export class TaskRelay {
     if (answers > 0 && error === undefined) {
       // The place in the map is the order in which a worker that comes later does them.
       this.#done.delete(task.key);
-      this.#done.set(task.key, task);
+      if (!task.leavesNothing) this.#done.set(task.key, task);
     }
     resolve(error);
   }

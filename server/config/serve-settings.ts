@@ -57,7 +57,7 @@ export const serveSettings = {
     kind: "boolean",
     group: "Model repository",
     default: false,
-    help: "Accept load and unload calls from other machines without credentials; anyone who reaches the port can then take models away",
+    help: "Accept control calls (load, unload, shared memory) from other machines without credentials; anyone who reaches the port can then take models away",
   },
   workers: {
     kind: "integer",
@@ -129,6 +129,26 @@ export const serveSettings = {
     choices: ["configured", "all"],
     default: "configured",
     help: "Models whose answers are cached: those with response_cache { enable: true } in config.pbtxt, or all that compute and do nothing else",
+  },
+  "allow-shared-memory": {
+    kind: "boolean",
+    group: "Shared memory",
+    default: false,
+    help: "Let callers who may control the server register shared memory objects, and calls take and leave tensors there (docs/shared-memory.md)",
+  },
+  "max-shared-memory": {
+    kind: "bytes",
+    group: "Shared memory",
+    default: "1GiB",
+    help: "Bytes of all registered regions; and of the inputs that calls under way have copied from them",
+  },
+  "max-shared-memory-regions": {
+    kind: "integer",
+    group: "Shared memory",
+    default: 128,
+    min: 1,
+    max: 65536,
+    help: "Regions that may be registered at once",
   },
   host: {
     kind: "text",

@@ -11,7 +11,7 @@ import type { CallContext } from "../rpc/call-context.ts";
  */
 export type ModelControlMode = "default" | "none" | "poll" | "explicit";
 
-/** Who may load and unload models and change settings where nobody is asked for credentials. */
+/** Who may load and unload models, change settings and share memory where nobody is asked for credentials. */
 export interface ControlPolicy {
   readonly mode: ModelControlMode;
   /** Accept control calls from other machines too. */

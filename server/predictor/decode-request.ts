@@ -12,8 +12,9 @@ import {
   rawCountMismatch,
   shapeMismatch,
 } from "../errors/request-errors.ts";
+import { sharedMemoryUnsupported } from "../errors/shared-memory-errors.ts";
 import { datatypeUnknown, shapeInvalid, tensorBytesMismatch } from "../errors/tensor-errors.ts";
-import { TensorwireError } from "../errors/tensorwire-error.ts";
+import type { TensorwireError } from "../errors/tensorwire-error.ts";
 import type { InferRequest } from "../rpc/infer-messages.ts";
 import { splitBytesElements } from "../tensor/bytes-elements.ts";
 import { contentsHoldElements, decodeContents } from "../tensor/contents.ts";
@@ -92,7 +93,7 @@ function requestedOutputs(
     if (seen.has(name)) throw outputDuplicate(model, name);
     seen.add(name);
     if (parameterValue(parameters, "shared_memory_region") !== undefined)
-      throw sharedMemoryUnsupported(name);
+      throw sharedMemoryOff(name);
     return {
       name,
       labels: spec.labels,
@@ -126,7 +127,7 @@ function pairInputs(model: string, signature: ModelSignature, request: InferRequ
     if (seen.has(name)) throw inputDuplicate(model, name);
     seen.add(name);
     if (parameterValue(parameters, "shared_memory_region") !== undefined)
-      throw sharedMemoryUnsupported(name);
+      throw sharedMemoryOff(name);
     return spec;
   });
   if (rawInputContents.length > 0) {
@@ -138,12 +139,10 @@ function pairInputs(model: string, signature: ModelSignature, request: InferRequ
   return specs;
 }
 
-function sharedMemoryUnsupported(tensor: string): TensorwireError {
-  return new TensorwireError(
-    "SHARED_MEMORY_UNSUPPORTED",
-    `tensor "${tensor}" names a shared memory region, which this server does not have; send the contents in the message`,
-    { tensor },
-  );
+/** Those of a server that has shared memory are in the request by now (shared-memory/memory-call.ts). */
+function sharedMemoryOff(tensor: string): TensorwireError {
+  const why = "which this server does not take: it was started without --allow-shared-memory";
+  return sharedMemoryUnsupported(tensor, why);
 }
 
 function readShape(input: InferInput): number[] {

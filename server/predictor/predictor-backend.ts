@@ -22,8 +22,12 @@ import { compareVersions } from "./repository/model-name.ts";
 import type { LoadRequest, Repository } from "./repository/repository.ts";
 import { servingModel } from "./repository/version-state.ts";
 import type { ServedModel } from "./served-model.ts";
+import { type AnsweringModel, namesRegion, throughMemory } from "./shared-memory/memory-call.ts";
+import { createMemoryControl } from "./shared-memory/memory-control.ts";
+import type { RegionTable } from "./shared-memory/region-table.ts";
 import type { TensorSpec } from "./signature.ts";
 import { streamInfer } from "./stream-infer.ts";
+import { unsupportedRpc } from "./unsupported-rpc.ts";
 
 /** Extensions that ServerMetadata lists; the names are Triton's. */
 const extensions = [
@@ -42,6 +46,8 @@ const extensions = [
 export interface PredictorBackendOptions {
   readonly repository: Repository;
   readonly control: ControlPolicy;
+  /** Shared memory that callers have registered; `undefined` where they may not. */
+  readonly regions: RegionTable | undefined;
   readonly serverName: string;
   readonly serverVersion: string;
   readonly isReady: () => boolean;
@@ -51,7 +57,10 @@ export interface PredictorBackendOptions {
 
 /** GRPCInferenceService over a model repository. */
 export function createPredictorBackend(options: PredictorBackendOptions): InferenceBackend {
-  const { repository, control, log, traces } = options;
+  const { repository, control, regions, log, traces } = options;
+  const find = ({ modelName, modelVersion }: InferRequest): ServedModel =>
+    repository.resolve(modelName, modelVersion);
+  const resolve = regions ? withMemory(find, regions) : find;
 
   return {
     async serverLive() {
@@ -72,7 +81,9 @@ export function createPredictorBackend(options: PredictorBackendOptions): Infere
       }
     },
     async serverMetadata() {
-      return { name: options.serverName, version: options.serverVersion, extensions };
+      const more = regions ? ["system_shared_memory"] : [];
+      const { serverName: name, serverVersion: version } = options;
+      return { name, version, extensions: [...extensions, ...more] };
     },
     async modelMetadata({ name, version }) {
       const model = repository.resolve(name, version);
@@ -88,13 +99,11 @@ export function createPredictorBackend(options: PredictorBackendOptions): Infere
       return { config: repository.resolve(name, version).config };
     },
     modelInfer(request, context) {
-      return repository.resolve(request.modelName, request.modelVersion).infer(request, context);
+      return resolve(request).infer(request, context);
     },
     modelStreamInfer(requests, context) {
       // A client of Triton asks by this header for a status instead of an answer with a message.
       const throws = context.requestHeader.get("triton_grpc_error") === "true";
-      const resolve = ({ modelName, modelVersion }: InferRequest): ServedModel =>
-        repository.resolve(modelName, modelVersion);
       return streamInfer(requests, context, resolve, throws);
     },
     async modelStatistics({ name, version }) {
@@ -129,27 +138,16 @@ export function createPredictorBackend(options: PredictorBackendOptions): Infere
       await repository.unload(name, readUnloadSteps(request.parameters));
       return { modelName: name, isUnloaded: true };
     },
-    systemSharedMemoryStatus: unsupported(
-      "SystemSharedMemoryStatus",
-      "this server has no shared memory regions",
-    ),
-    systemSharedMemoryRegister: unsupported(
-      "SystemSharedMemoryRegister",
-      "this server has no shared memory regions; send tensors in the message",
-    ),
-    systemSharedMemoryUnregister: unsupported(
-      "SystemSharedMemoryUnregister",
-      "this server has no shared memory regions",
-    ),
-    cudaSharedMemoryStatus: unsupported(
+    ...createMemoryControl(regions, control, log),
+    cudaSharedMemoryStatus: unsupportedRpc(
       "CudaSharedMemoryStatus",
       "CUDA memory cannot be shared with this server",
     ),
-    cudaSharedMemoryRegister: unsupported(
+    cudaSharedMemoryRegister: unsupportedRpc(
       "CudaSharedMemoryRegister",
       "CUDA memory cannot be shared with this server; send tensors in the message",
     ),
-    cudaSharedMemoryUnregister: unsupported(
+    cudaSharedMemoryUnregister: unsupportedRpc(
       "CudaSharedMemoryUnregister",
       "CUDA memory cannot be shared with this server",
     ),
@@ -159,6 +157,17 @@ export function createPredictorBackend(options: PredictorBackendOptions): Infere
       checkControl: (context, call) => checkNearness(control, context, call),
       checkModel: (model) => void repository.resolve(model, ""),
     }),
+  };
+}
+
+/** Gives calls with tensors in shared memory a model that finds them there. */
+function withMemory(
+  find: (request: InferRequest) => ServedModel,
+  regions: RegionTable,
+): (request: InferRequest) => AnsweringModel {
+  return (request) => {
+    const model = find(request);
+    return namesRegion(request) ? throughMemory(model, regions) : model;
   };
 }
 
@@ -265,9 +274,4 @@ function readUnloadSteps(parameters: RepositoryModelUnloadRequest["parameters"])
     withSteps = parameterChoice.value;
   }
   return withSteps;
-}
-
-function unsupported(rpc: string, why: string): () => Promise<never> {
-  return () =>
-    Promise.reject(new TensorwireError("RPC_UNSUPPORTED", `${rpc} is not served: ${why}`, { rpc }));
 }

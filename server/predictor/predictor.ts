@@ -18,6 +18,8 @@ import { createInferenceHistograms, registerModelMetrics } from "./predictor-met
 import type { IndexRow, ReadinessListener } from "./repository/model-entry.ts";
 import { Repository } from "./repository/repository.ts";
 import { servingModel } from "./repository/version-state.ts";
+import { registerMemoryMetrics } from "./shared-memory/memory-metrics.ts";
+import { type RegionLimits, RegionTable } from "./shared-memory/region-table.ts";
 
 /** Settings of a predictor; docs/settings.md has the defaults. */
 export interface PredictorOptions {
@@ -37,6 +39,8 @@ export interface PredictorOptions {
   readonly maxQueueSize: number;
   /** Memory for cached answers, in bytes, and the models that have theirs cached; none without. */
   readonly responseCache?: { readonly bytes: number; readonly models: CachedModels } | undefined;
+  /** Bounds of the shared memory that callers may register; they may not without. */
+  readonly sharedMemory?: RegionLimits | undefined;
   /** Size of a request message at most, in bytes. */
   readonly maxMessageBytes: number;
   /** Worker threads for models; 0 for as many as cores. */
@@ -107,6 +111,8 @@ export function createPredictor(options: PredictorOptions): Predictor {
     log,
   });
   registerModelMetrics(registry, repository, () => pool.sharedBytes);
+  const regions = options.sharedMemory && new RegionTable(options.sharedMemory);
+  if (regions) registerMemoryMetrics(registry, regions);
   if (responses) registerCacheMetrics(registry, responses.cache, repository);
   registerGenerationMetrics(registry, () => textModels(repository));
 
@@ -134,6 +140,7 @@ export function createPredictor(options: PredictorOptions): Predictor {
 
   const backend = createPredictorBackend({
     repository,
+    regions,
     control: { mode: controlMode, allowRemote: options.allowRemoteControl },
     serverName: options.serverName,
     serverVersion: options.serverVersion,
@@ -167,6 +174,7 @@ export function createPredictor(options: PredictorOptions): Predictor {
       clearTimeout(pollTimer);
       await repository.close();
       await pool.close();
+      regions?.unregisterAll();
     },
   };
 }

@@ -5,7 +5,7 @@ import type { InferRequest } from "../rpc/infer-messages.ts";
 import type { StreamInferResponse } from "../rpc/inference-backend.ts";
 import { abortError } from "./abort-error.ts";
 import { Handover } from "./handover.ts";
-import type { ServedModel } from "./served-model.ts";
+import type { AnsweringModel } from "./shared-memory/memory-call.ts";
 
 /** Requests of one stream that are under way at once; the next is read when one of them has ended. */
 const mostAtOnce = 64;
@@ -25,7 +25,7 @@ const mostAtOnce = 64;
 export async function* streamInfer(
   requests: AsyncIterable<InferRequest>,
   call: CallAbort,
-  resolve: (request: InferRequest) => ServedModel,
+  resolve: (request: InferRequest) => AnsweringModel,
   throws: boolean,
 ): AsyncGenerator<StreamInferResponse> {
   const group = new AbortGroup(call);
@@ -48,7 +48,7 @@ async function readAll(
   requests: AsyncIterable<InferRequest>,
   group: AbortGroup,
   answers: Handover<StreamInferResponse>,
-  resolve: (request: InferRequest) => ServedModel,
+  resolve: (request: InferRequest) => AnsweringModel,
 ): Promise<void> {
   const underWay = new Set<Promise<void>>();
   let inOrder: Promise<void> = Promise.resolve();
@@ -75,10 +75,10 @@ function answerOne(
   request: InferRequest,
   group: AbortGroup,
   answers: Handover<StreamInferResponse>,
-  resolve: (request: InferRequest) => ServedModel,
+  resolve: (request: InferRequest) => AnsweringModel,
   before: Promise<void>,
 ): { readonly ordered: boolean; readonly done: Promise<void> } {
-  let model: ServedModel;
+  let model: AnsweringModel;
   try {
     model = resolve(request);
   } catch (thrown) {

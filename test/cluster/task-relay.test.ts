@@ -50,6 +50,26 @@ test("the first error is the answer, when all are done; a task that failed is no
   t.deepEqual(relay.done, []);
 });
 
+test("a task that undoes others leaves nothing for a worker that comes later", async (t) => {
+  const doer = new Doer();
+  const relay = relayOf(doer);
+  const tasks: Task[] = [
+    task("register", "a"),
+    task("register", "b"),
+    { ...task("unregister", "a"), leavesNothing: true },
+    { ...task("unregister", "c"), leavesNothing: true },
+  ];
+  for (const [index, each] of tasks.entries()) {
+    const run = relay.run(each);
+    relay.did(doer, doer.given[index]!.id, undefined);
+    await run;
+  }
+  t.deepEqual(
+    relay.done.map(({ name, key }) => `${name} ${key}`),
+    ["register b"],
+  );
+});
+
 test("nobody waits for a worker that went, or that is not up yet", async (t) => {
   const [one, gone, late] = [new Doer(), new Doer(), new Doer()];
   late.isWaitedFor = false;

@@ -35,6 +35,9 @@ import { JsonWriter } from "./json-writer.ts";
 /** Header of the binary tensor data extension: length of the JSON part. */
 export const jsonLengthHeader = "inference-header-content-length";
 
+/** Parameter that says that the contents of a tensor are in shared memory. */
+const memoryRegion = "shared_memory_region";
+
 /** A request, and which outputs are to be answered in binary. */
 export interface DecodedInfer {
   readonly request: ModelInferRequest;
@@ -83,7 +86,7 @@ export function decodeInfer(
       parameters,
       inputs: parts.map(({ header }) => header),
       outputs,
-      rawInputContents: parts.map(({ raw }) => raw),
+      rawInputContents: parts.flatMap(({ raw }) => raw ?? []),
     }),
     isBinaryOutput: (name) => binaryOf.get(name) ?? binaryByDefault,
   };
@@ -102,7 +105,8 @@ function readJsonLength(header: string | null, bodyLength: number): number {
 
 interface DecodedInput {
   readonly header: MessageInitShape<typeof ModelInferRequest_InferInputTensorSchema>;
-  readonly raw: Uint8Array;
+  /** `undefined` for contents in shared memory. */
+  readonly raw: Uint8Array | undefined;
 }
 
 /** What is not read yet of the binary parts of a body. */
@@ -132,6 +136,12 @@ function decodeInput(input: JsonObject, binary: BinaryParts): DecodedInput {
   const header = { name, datatype, shape: shape.map(BigInt), parameters };
   const size = parameterValue(parameters, "binary_data_size");
   const data = member(input, "data");
+  if (parameterValue(parameters, memoryRegion) !== undefined) {
+    if (data !== undefined || size !== undefined)
+      throw malformed(`${what} has data, and ${memoryRegion}; send one of them`);
+    // Whether and where it is there is for the backend to say.
+    return { header, raw: undefined };
+  }
   if (size !== undefined) {
     if (typeof size !== "bigint" || size < 0n)
       throw malformed(`binary_data_size of ${what} must be a whole number of bytes`);
@@ -140,9 +150,6 @@ function decodeInput(input: JsonObject, binary: BinaryParts): DecodedInput {
     return { header, raw: takeBinary(binary, name, Number(size)) };
   }
   if (data !== undefined) return { header, raw: decodeJsonRaw(name, datatype, shape, data) };
-  // Contents in shared memory are none of REST's business: the backend says what it does with them.
-  if (parameterValue(parameters, "shared_memory_region") !== undefined)
-    return { header, raw: new Uint8Array() };
   throw malformed(`${what} has neither data nor binary_data_size`);
 }
 
@@ -171,16 +178,19 @@ function replaceBigint(_key: string, value: unknown): unknown {
  * A request without inputs has no raw contents, so its answer is typed: both forms are read.
  */
 export function responseTensors(response: ModelInferResponse): Tensor[] {
-  return response.outputs.map(({ name, datatype, shape: dims, contents }, index) => {
-    if (!isDatatype(datatype))
-      throw new Error(`output "${name}" has the unknown datatype ${datatype}`);
-    const shape = dims.map(Number);
-    const raw = response.rawOutputContents[index];
-    if (raw === undefined) return decodeContents(name, datatype, shape, contents);
-    return datatype === "BYTES"
-      ? { name, datatype, shape, elements: splitBytesElements(name, raw, elementCount(shape)) }
-      : { name, datatype, shape, bytes: raw };
-  });
+  return response.outputs.map((_, index) => responseTensor(response, index));
+}
+
+function responseTensor({ outputs, rawOutputContents }: ModelInferResponse, index: number): Tensor {
+  const { name, datatype, shape: dims, contents } = outputs[index]!;
+  if (!isDatatype(datatype))
+    throw new Error(`output "${name}" has the unknown datatype ${datatype}`);
+  const shape = dims.map(Number);
+  const raw = rawOutputContents[index];
+  if (raw === undefined) return decodeContents(name, datatype, shape, contents);
+  return datatype === "BYTES"
+    ? { name, datatype, shape, elements: splitBytesElements(name, raw, elementCount(shape)) }
+    : { name, datatype, shape, bytes: raw };
 }
 
 /** Writes a v2 infer response: JSON, and behind it the outputs that are to be binary. */
@@ -197,12 +207,17 @@ export function encodeInfer(
   const parameters = encodeParameters(response.parameters);
   if (parameters !== undefined) writer.write(`,"parameters":${parameters}`);
   writer.write(',"outputs":[');
-  for (const [index, tensor] of responseTensors(response).entries()) {
-    const { name, datatype, shape } = tensor;
-    const given = response.outputs[index]!.parameters;
+  for (const [index, output] of response.outputs.entries()) {
+    const { name, datatype, shape, parameters: given } = output;
     writer.write(
       `${index === 0 ? "" : ","}{"name":${JSON.stringify(name)},"datatype":"${datatype}","shape":[${shape.join(",")}]`,
     );
+    if (Object.hasOwn(given, memoryRegion)) {
+      // Its contents are there, and not in the answer.
+      writer.write(`,"parameters":${encodeParameters(given)}}`);
+      continue;
+    }
+    const tensor = responseTensor(response, index);
     if (isBinaryOutput(name)) {
       const raw =
         tensor.bytes ?? response.rawOutputContents[index] ?? joinBytesElements(tensor.elements);

@@ -3,9 +3,6 @@ import {
   CudaSharedMemoryRegisterRequestSchema,
   CudaSharedMemoryStatusRequestSchema,
   CudaSharedMemoryUnregisterRequestSchema,
-  SystemSharedMemoryRegisterRequestSchema,
-  SystemSharedMemoryStatusRequestSchema,
-  SystemSharedMemoryUnregisterRequestSchema,
 } from "../../../gen/inference/grpc_service_pb.ts";
 import { fromUnknown } from "../../errors/from-unknown.ts";
 import { TensorwireError } from "../../errors/tensorwire-error.ts";
@@ -28,6 +25,11 @@ import {
 import { live, metrics, ready, started } from "./answer-probes.ts";
 import { load, repositoryIndex, unload } from "./answer-repository.ts";
 import { logSettings, traceSetting } from "./answer-settings.ts";
+import {
+  registerSharedMemory,
+  sharedMemoryStatus,
+  unregisterSharedMemory,
+} from "./answer-shared-memory.ts";
 import { explainV1, predictV1 } from "./answer-v1.ts";
 import { compressResponse } from "./compress-response.ts";
 import { generate, generateStream } from "./generate/answer-generate.ts";
@@ -88,28 +90,19 @@ export const restRoutes: ReadonlyMap<string, { readonly GET?: Answer; readonly P
       "/v2/repository/models/M/load": { POST: load },
       "/v2/repository/models/M/unload": { POST: unload },
       "/v2/systemsharedmemory/status": {
-        GET: answerByBackend("systemSharedMemoryStatus", SystemSharedMemoryStatusRequestSchema),
+        GET: sharedMemoryStatus,
       },
       "/v2/systemsharedmemory/unregister": {
-        POST: answerByBackend(
-          "systemSharedMemoryUnregister",
-          SystemSharedMemoryUnregisterRequestSchema,
-        ),
+        POST: unregisterSharedMemory,
       },
       "/v2/systemsharedmemory/region/R/status": {
-        GET: answerByBackend("systemSharedMemoryStatus", SystemSharedMemoryStatusRequestSchema),
+        GET: sharedMemoryStatus,
       },
       "/v2/systemsharedmemory/region/R/register": {
-        POST: answerByBackend(
-          "systemSharedMemoryRegister",
-          SystemSharedMemoryRegisterRequestSchema,
-        ),
+        POST: registerSharedMemory,
       },
       "/v2/systemsharedmemory/region/R/unregister": {
-        POST: answerByBackend(
-          "systemSharedMemoryUnregister",
-          SystemSharedMemoryUnregisterRequestSchema,
-        ),
+        POST: unregisterSharedMemory,
       },
       "/v2/cudasharedmemory/status": {
         GET: answerByBackend("cudaSharedMemoryStatus", CudaSharedMemoryStatusRequestSchema),

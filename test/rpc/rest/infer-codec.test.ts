@@ -185,16 +185,54 @@ test("an answer in typed contents is written like one in raw contents", async (t
   t.deepEqual([...binary], [2, 0, 0, 0, 0xc3, 0xa9]);
 });
 
-test("contents in shared memory are left to the backend, with nothing in their place", (t) => {
+test("contents in shared memory are left to the backend: raw contents are those of the other inputs", (t) => {
   const parameters = { shared_memory_region: "r", shared_memory_byte_size: 8 };
-  const inputs = [{ name: "x", datatype: "FP32", shape: [2], parameters }];
+  const inputs = [
+    { name: "x", datatype: "FP32", shape: [2], parameters },
+    { name: "z", datatype: "UINT8", shape: [1], data: [7] },
+  ];
   const body = Buffer.from(JSON.stringify({ inputs }));
   const { request } = decodeInfer("m", "", body, null);
-  t.is(request.rawInputContents[0]!.byteLength, 0);
+  t.deepEqual(
+    request.rawInputContents.map((raw) => [...raw]),
+    [[7]],
+  );
   t.deepEqual(request.inputs[0]!.parameters.shared_memory_region?.parameterChoice, {
     case: "stringParam",
     value: "r",
   });
+});
+
+test("an input that is in shared memory and in the body is refused", (t) => {
+  const both = { name: "x", datatype: "FP32", shape: [1], data: [1] };
+  const parameters = { shared_memory_region: "r", shared_memory_byte_size: 4 };
+  const body = Buffer.from(JSON.stringify({ inputs: [{ ...both, parameters }] }));
+  t.throws(() => decodeInfer("m", "", body, null), {
+    message: /input "x" has data, and shared_memory_region/,
+  });
+});
+
+test("an output in shared memory is answered without contents, with where it is", async (t) => {
+  const parameterChoice = { case: "stringParam" as const, value: "r" };
+  const response = create(ModelInferResponseSchema, {
+    modelName: "m",
+    outputs: [
+      {
+        name: "s",
+        datatype: "BYTES",
+        shape: [2n],
+        parameters: { shared_memory_region: { parameterChoice } },
+      },
+      { name: "z", datatype: "UINT8", shape: [1n] },
+    ],
+    rawOutputContents: [new Uint8Array(0), Uint8Array.of(7)],
+  });
+  const { json, binary } = await read(encodeInfer(response, () => true));
+  t.deepEqual(JSON.parse(json.toString()).outputs, [
+    { name: "s", datatype: "BYTES", shape: [2], parameters: { shared_memory_region: "r" } },
+    { name: "z", datatype: "UINT8", shape: [1], parameters: { binary_data_size: 1 } },
+  ]);
+  t.deepEqual([...binary], [7]);
 });
 
 test("integers of 64 bits are kept in parameters, and names of the object prototype are names", (t) => {

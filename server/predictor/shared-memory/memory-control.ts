@@ -1,0 +1,60 @@
+import type { Log } from "../../observability/log.ts";
+import type { InferenceBackend } from "../../rpc/inference-backend.ts";
+import { type ControlPolicy, checkNearness } from "../control-policy.ts";
+import { unsupportedRpc } from "../unsupported-rpc.ts";
+import type { RegionTable } from "./region-table.ts";
+import type { RegionPlace } from "./shared-region.ts";
+
+/** RPCs of the system shared memory extension. */
+export type MemoryControl = Pick<
+  InferenceBackend,
+  "systemSharedMemoryStatus" | "systemSharedMemoryRegister" | "systemSharedMemoryUnregister"
+>;
+
+/** @param table - `undefined` where the server takes no shared memory */
+export function createMemoryControl(
+  table: RegionTable | undefined,
+  policy: ControlPolicy,
+  log: Log,
+): MemoryControl {
+  if (!table) {
+    const why =
+      "this server takes no shared memory; start it with --allow-shared-memory, or send tensors in the message";
+    return {
+      systemSharedMemoryStatus: unsupportedRpc("SystemSharedMemoryStatus", why),
+      systemSharedMemoryRegister: unsupportedRpc("SystemSharedMemoryRegister", why),
+      systemSharedMemoryUnregister: unsupportedRpc("SystemSharedMemoryUnregister", why),
+    };
+  }
+  return {
+    async systemSharedMemoryStatus({ name }) {
+      const places = name === "" ? table.places() : [table.find(name).place];
+      return { regions: Object.fromEntries(places.map((place) => [place.name, status(place)])) };
+    },
+    async systemSharedMemoryRegister(request, context) {
+      checkNearness(policy, context, "SystemSharedMemoryRegister");
+      table.register(request);
+      const { name, key, offset, byteSize } = request;
+      const region = { region: name, key, offset: Number(offset), bytes: Number(byteSize) };
+      log.info({ ...region, peer: context.peer.address }, "registered shared memory");
+      return {};
+    },
+    async systemSharedMemoryUnregister({ name }, context) {
+      checkNearness(policy, context, "SystemSharedMemoryUnregister");
+      if (name === "") table.unregisterAll();
+      else table.unregister(name);
+      const region = name === "" ? "all" : name;
+      log.info({ region, peer: context.peer.address }, "unregistered shared memory");
+      return {};
+    },
+  };
+}
+
+function status({ name, key, offset, byteSize }: RegionPlace): {
+  readonly name: string;
+  readonly key: string;
+  readonly offset: bigint;
+  readonly byteSize: bigint;
+} {
+  return { name, key, offset: BigInt(offset), byteSize: BigInt(byteSize) };
+}
