@@ -31,7 +31,6 @@ export const registry = {
   CONTENTS_FIELD_MISMATCH: { code: Code.InvalidArgument, http: 400 },
   BYTES_ELEMENT_MALFORMED: { code: Code.InvalidArgument, http: 400 },
   SHARED_MEMORY_UNSUPPORTED: { code: Code.Unimplemented, http: 501 },
-  // Models
   SHARED_MEMORY_NAME_INVALID: { code: Code.InvalidArgument, http: 400 },
   SHARED_MEMORY_REGION_EXISTS: { code: Code.AlreadyExists, http: 409 },
   SHARED_MEMORY_REGION_UNKNOWN: { code: Code.NotFound, http: 404 },
@@ -39,7 +38,7 @@ export const registry = {
   SHARED_MEMORY_TOO_SMALL: { code: Code.InvalidArgument, http: 400 },
   SHARED_MEMORY_UNAVAILABLE: { code: Code.FailedPrecondition, http: 400 },
   SHARED_MEMORY_LIMIT: { code: Code.ResourceExhausted, http: 429 },
-  // Models and the repository
+  // Models
   MODEL_NOT_FOUND: { code: Code.NotFound, http: 404 },
   MODEL_NOT_LOADED: { code: Code.NotFound, http: 404 },
   MODEL_VERSION_NOT_FOUND: { code: Code.NotFound, http: 404 },
