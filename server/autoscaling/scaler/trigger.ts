@@ -62,7 +62,7 @@ const maxTextLength = 4096;
 /** Metrics of the queue-proxy and of every process of ours, by the names that triggers may use. */
 const shortcuts = {
   "queue-length": { name: "tensorwire_queue_waiting", as: "value", across: "sum" },
-  latency: { name: "tensorwire_queue_request_duration_seconds", as: "p99", across: "max" },
+  latency: { name: "tensorwire_queue_call_seconds", as: "p99", across: "max" },
   cpu: { name: "process_cpu_seconds_total", as: "rate", across: "sum" },
 } as const;
 const metrics = ["concurrency", "request-rate", ...Object.keys(shortcuts), "metric", "prometheus"];
