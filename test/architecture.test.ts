@@ -36,6 +36,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   "server/autoscaling": ["gen", "server/errors", "server/observability"],
   "server/optimize": leaves,
   "server/predictor": [...leaves, "server/wire", "server/rpc", "server/generation", "server/model"],
+  "server/queue-proxy": [...leaves, "server/wire", "server/rpc"],
   "server/cli": [
     ...leaves,
     "server/cluster",
@@ -44,6 +45,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     "server/autoscaling",
     "server/optimize",
     "server/predictor",
+    "server/queue-proxy",
     "clients/typescript",
   ],
   "clients/typescript": ["gen", "server/tensor", "server/errors"],

@@ -7,6 +7,7 @@ import { keysCommand } from "./keys.ts";
 import { modelsCommand } from "./models.ts";
 import { optimizeCommand } from "./optimize.ts";
 import type { TextSink } from "./program.ts";
+import { queueProxyCommand } from "./queue-proxy.ts";
 import { scalerCommand } from "./scaler.ts";
 import { serveCommand } from "./serve.ts";
 import { simulateCommand } from "./simulate.ts";
@@ -35,6 +36,7 @@ const exitCode = await dispatch(
     keysCommand,
     simulateCommand,
     scalerCommand,
+    queueProxyCommand,
   ],
   process.argv.slice(2),
   {

@@ -1,6 +1,7 @@
 import { inferSettings, modelsSettings } from "./client-settings.ts";
 import { keysSettings } from "./keys-settings.ts";
 import { optimizeSettings } from "./optimize-settings.ts";
+import { queueProxySettings } from "./queue-proxy-settings.ts";
 import { scalerSettings } from "./scaler-settings.ts";
 import { serveSettings } from "./serve-settings.ts";
 import type { Settings } from "./setting.ts";
@@ -15,10 +16,11 @@ export const settingsByCommand = {
   keys: keysSettings,
   simulate: simulateSettings,
   scaler: scalerSettings,
+  "queue-proxy": queueProxySettings,
 } as const satisfies Readonly<Record<string, Settings>>;
 
 /** What scripts of the checkout read as TENSORWIRE_TOOLS and the like, and hand on to what they start. */
-const scriptSettings = ["tools", "breaking-base"];
+const scriptSettings = ["tools", "peers", "breaking-base"];
 
 /** Flags of all commands, and of scripts: their variables are known, whichever command runs. */
 export const allFlags: readonly string[] = [

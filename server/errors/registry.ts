@@ -87,6 +87,11 @@ export const registry = {
   DEADLINE_EXCEEDED: { code: Code.DeadlineExceeded, http: 504 },
   CALL_CANCELLED: { code: Code.Canceled, http: 499 },
   INTERNAL: { code: Code.Internal, http: 500 },
+  // The queue-proxy
+  PROXY_QUEUE_FULL: { code: Code.ResourceExhausted, http: 503 },
+  RATE_LIMITED: { code: Code.ResourceExhausted, http: 429 },
+  CALL_SHED: { code: Code.Unavailable, http: 503 },
+  PROXY_TIMEOUT: { code: Code.DeadlineExceeded, http: 504 },
   // HTTP
   ROUTE_NOT_FOUND: { code: Code.NotFound, http: 404 },
   METHOD_NOT_ALLOWED: { code: Code.Unimplemented, http: 405 },

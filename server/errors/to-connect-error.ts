@@ -14,7 +14,9 @@ export function toConnectError(error: TensorwireError): ConnectError {
     },
   ]);
   const { retryAfterMs } = metadata;
-  if (retryAfterMs !== undefined && converted.code === Code.Unavailable) {
+  const comesBack =
+    converted.code === Code.Unavailable || converted.code === Code.ResourceExhausted;
+  if (retryAfterMs !== undefined && comesBack) {
     const ms = Number(retryAfterMs);
     converted.details.push({
       desc: RetryInfoSchema,

@@ -10,11 +10,18 @@ import {
   type Server,
   type Socket,
 } from "node:net";
-import { createServer as createTlsServer, type TLSSocket } from "node:tls";
+import {
+  createServer as createTlsServer,
+  type TLSSocket,
+  type Server as TlsServer,
+} from "node:tls";
+import type { UniversalHandlerFn } from "@connectrpc/connect/protocol";
 import { bindServer, bindUnixServer } from "./bind-server.ts";
+import type { StreamHandler } from "./caller-stream.ts";
 import { certificateNamesOf } from "./certificate-names.ts";
 import { type FastRoute, fastRouteOf } from "./grpc/fast-route.ts";
 import { FastUnaryCall } from "./grpc/fast-unary-call.ts";
+import { Http1Connection } from "./http1/http1-connection.ts";
 import { answerHttp1 } from "./http1-adapter.ts";
 import { Http2Connection } from "./http2/http2-connection.ts";
 import type { Http2Stream } from "./http2/http2-stream.ts";
@@ -34,6 +41,8 @@ import {
 
 /** Small answers go out at once; a peer that vanished without a word is found by TCP's probes. */
 const socketOptions = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 } as const;
+
+const secureContext = { minVersion: "TLSv1.2" } as const;
 
 /**
  * Listens for HTTP/2 (prior knowledge, or ALPN with TLS) and HTTP/1.1 on the same port and socket. With
@@ -58,8 +67,11 @@ class WireHost implements WireServer {
   unixPath?: string;
   readonly #options: WireServerOptions;
   readonly #limits: WireLimits;
-  readonly #http1: Http1Server;
+  /** `undefined` where requests are taken undecoded. */
+  readonly #http1: Http1Server | undefined;
+  readonly #undecoded = new Set<Http1Connection>();
   readonly #listeners: Server[] = [];
+  readonly #tlsServers: TlsServer[] = [];
   /** Takes the TLS connections that are handed over; it listens nowhere. */
   #handedTls: Server | undefined;
   readonly #onServerError = (error: Error): void => this.#options.onError(error, "socket");
@@ -77,7 +89,9 @@ class WireHost implements WireServer {
   constructor(options: WireServerOptions) {
     this.#options = options;
     this.#limits = { ...defaultWireLimits, ...options.limits };
-    this.#http1 = this.#createHttp1();
+    const { handler, streams } = options;
+    if (handler) this.#http1 = this.#createHttp1(handler);
+    else if (!streams) throw new Error("a wire server needs a handler, or takes streams");
   }
 
   get stats(): WireServer["stats"] {
@@ -123,6 +137,12 @@ class WireHost implements WireServer {
     this.#accept(socket);
   }
 
+  renewCertificate(cert: Buffer, key: Buffer): void {
+    const ca = this.#options.tls?.clientCa;
+    const context = { ...secureContext, cert, key, ...(ca ? { ca } : {}) };
+    for (const server of this.#tlsServers) server.setSecureContext(context);
+  }
+
   #createTls(tls: NonNullable<WireServerOptions["tls"]>): Server {
     const { onError } = this.#options;
     const server = createTlsServer({
@@ -130,10 +150,11 @@ class WireHost implements WireServer {
       key: tls.key,
       ...(tls.clientCa ? { ca: tls.clientCa, requestCert: true, rejectUnauthorized: true } : {}),
       ALPNProtocols: ["h2", "http/1.1"],
-      minVersion: "TLSv1.2",
+      ...secureContext,
       handshakeTimeout: this.#limits.handshakeTimeoutMs,
       ...socketOptions,
     });
+    this.#tlsServers.push(server);
     server.on("connection", (socket: Socket) => this.#admit(socket));
     server.on("secureConnection", (socket: TLSSocket) => {
       if (this.#draining) {
@@ -171,6 +192,7 @@ class WireHost implements WireServer {
     this.#draining = true;
     const closed = this.#close();
     for (const connection of this.#connections) connection.drain();
+    for (const connection of this.#undecoded) connection.drain();
     for (const socket of this.#quiet) socket.destroy();
     await closed;
   }
@@ -186,7 +208,7 @@ class WireHost implements WireServer {
   /** Stops listening; resolves when all connections are closed. */
   async #close(): Promise<void> {
     // It does not listen itself; this ends its watch on slow headers.
-    this.#http1.close();
+    this.#http1?.close();
     await Promise.all(
       this.#listeners.map(
         (server) => new Promise<void>((resolve) => void server.close(() => resolve())),
@@ -228,8 +250,10 @@ class WireHost implements WireServer {
     if (protocol === "http2") {
       this.#quiet.delete(socket);
       this.#serveHttp2(socket);
-    } else {
-      this.#http1.emit("connection", socket);
+    } else if (this.#http1) this.#http1.emit("connection", socket);
+    else {
+      this.#quiet.delete(socket);
+      this.#serveUndecoded(socket, this.#options.streams!);
     }
   }
 
@@ -237,8 +261,28 @@ class WireHost implements WireServer {
     return this.#certified.get(socket) ?? peerOfSocket(socket);
   }
 
-  #createHttp1(): Http1Server {
-    const { handler, onError } = this.#options;
+  /** HTTP/1.1 whose requests are taken as they come. */
+  #serveUndecoded(socket: Socket, streams: StreamHandler): void {
+    const { onError } = this.#options;
+    const peer = this.#peerOf(socket);
+    const connection = new Http1Connection(socket, this.#limits, {
+      onRequest: (exchange, head, endStream) => streams(exchange, head, endStream, peer),
+      onExchange: (_, change) => {
+        this.#openStreams += change;
+      },
+      onRefusal: (refusal, message) => {
+        this.#refusals[refusal]++;
+        onError(new Error(message), "http1");
+      },
+      onClose: (closed) => this.#undecoded.delete(closed),
+    });
+    this.#undecoded.add(connection);
+    if (this.#draining) connection.drain();
+    socket.resume();
+  }
+
+  #createHttp1(handler: UniversalHandlerFn): Http1Server {
+    const { onError } = this.#options;
     const limits = this.#limits;
     const server = createHttp1Server({
       maxHeaderSize: limits.maxHeaderListBytes,
@@ -287,11 +331,18 @@ class WireHost implements WireServer {
   }
 
   #serveHttp2(socket: Socket): void {
-    const { handler, fast, onError } = this.#options;
+    const { fast, onError } = this.#options;
+    const { streams } = this.#options;
+    // One of the two is there.
+    const handler = this.#options.handler!;
     const peer = this.#peerOf(socket);
     const scheme = "encrypted" in socket ? "https" : "http";
     const connection = new Http2Connection(socket, true, this.#limits, {
       onRequest: (stream: Http2Stream, head: RequestHead, endStream: boolean) => {
+        if (streams) {
+          streams(stream, head, endStream, peer);
+          return;
+        }
         if (fast) {
           if (head.route === undefined) head.route = fastRouteOf(head, fast) ?? null;
           if (head.route !== null) {

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import type { UniversalHandlerFn } from "@connectrpc/connect/protocol";
+import type { StreamHandler } from "./caller-stream.ts";
 import type { FastUnaryMethods } from "./grpc/fast-unary.ts";
 import type { RefusalCounts } from "./wire-refusals.ts";
 
@@ -12,7 +13,9 @@ export interface WireServerOptions {
   /** Default {@link defaultWireLimits}. */
   readonly limits?: Partial<WireLimits>;
   /** Called for every request of every protocol; its rejection is answered as status 500. */
-  readonly handler: UniversalHandlerFn;
+  readonly handler?: UniversalHandlerFn;
+  /** In place of `handler`, for proxies: takes every request of every protocol undecoded. */
+  readonly streams?: StreamHandler;
   /**
    * Unary gRPC methods of HTTP/2 that are answered from bytes to bytes, before `handler`, which must
    * answer them too: the calls that are unusual go there.
@@ -79,6 +82,8 @@ export interface WireServer {
    * them can begin another.
    */
   shed(count: number): Promise<void>;
+  /** Takes another certificate for TLS connections that are opened from here on. */
+  renewCertificate(cert: Buffer, key: Buffer): void;
   /** Counts for metrics. */
   readonly stats: {
     readonly openConnections: number;

@@ -1,7 +1,7 @@
 import type { HeaderField } from "../http2/hpack/header-field.ts";
 import { HeaderTemplate, type OutgoingField } from "../http2/hpack/hpack-encoder.ts";
 import type { RequestHead, ResponseHead } from "../http2/message-head.ts";
-import type { WireChannel } from "./wire-channel.ts";
+import type { ForwardChannel } from "./forward-channel.ts";
 
 /** Fields to send, or a template if the same are sent again and again. */
 export type OutgoingHead = HeaderTemplate | readonly OutgoingField[];
@@ -29,12 +29,12 @@ export function forwardedFields(fields: readonly HeaderField[]): OutgoingField[]
 
 /** What a request head is sent as: the decoder gives the same head for the same bytes. */
 interface KnownRequest {
-  readonly channel: WireChannel;
+  readonly channel: ForwardChannel;
   template: HeaderTemplate | undefined;
 }
 
 /** Fields of a head that comes for the first time, a template from then on. */
-export function outgoingRequest(head: RequestHead, channel: WireChannel): OutgoingHead {
+export function outgoingRequest(head: RequestHead, channel: ForwardChannel): OutgoingHead {
   const known = head.forwarded as KnownRequest | undefined;
   if (known?.channel === channel) {
     known.template ??= new HeaderTemplate(forwardedRequestFields(head, channel.scheme));

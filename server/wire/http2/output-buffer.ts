@@ -57,6 +57,13 @@ export class OutputBuffer {
     return this.#full.length * slabBytes + this.#at + this.#inFlightBytes < softLimitBytes;
   }
 
+  /** Gives the socket what has gathered if that is a lot; false when DATA has to wait nevertheless. */
+  makeRoom(): boolean {
+    if (this.hasRoom) return true;
+    this.flush();
+    return this.hasRoom;
+  }
+
   /**
    * Makes room for bytes in one piece, to be written by the caller at {@link buffer} and told by
    * {@link advance}.
@@ -94,6 +101,31 @@ export class OutputBuffer {
     writeFrameHeader(buffer, at, length, type, flags, streamId);
     buffer.set(payload, at + frameHeaderBytes);
     this.#at = at + frameHeaderBytes + length;
+  }
+
+  /** Writes text of HTTP/1.1, whose characters are bytes; heads are bounded, so it is small. */
+  writeText(text: string): void {
+    const { length } = text;
+    if (length > slabBytes) {
+      this.writeBytes(Buffer.from(text, "latin1"));
+      return;
+    }
+    const at = this.reserve(length);
+    this.#at = at + this.#slab!.write(text, at, length, "latin1");
+  }
+
+  /** Writes bytes of any number. */
+  writeBytes(bytes: Uint8Array): void {
+    const { length } = bytes;
+    for (let from = 0; from < length; ) {
+      const room = this.#slab === undefined ? slabBytes : slabBytes - this.#at;
+      const taken = Math.min(length - from, room === 0 ? slabBytes : room);
+      const at = this.reserve(taken);
+      const whole = taken === length;
+      this.#slab!.set(whole ? bytes : bytes.subarray(from, from + taken), at);
+      this.#at = at + taken;
+      from += taken;
+    }
   }
 
   /** Holds back what is written until {@link release}: more is sure to come in this turn. */

@@ -1,0 +1,147 @@
+import { knativeEnvironmentInvalid } from "../errors/proxy-errors.ts";
+
+/** What Knative tells its queue-proxy by environment variables (knative.dev/serving, pkg/queue/sharedmain). */
+export interface KnativeEnvironment {
+  /** Calls at once; 0 is without a limit. */
+  readonly containerConcurrency: number;
+  readonly servingPort: number;
+  readonly servingTlsPort: number;
+  readonly userPort: number;
+  /** In seconds; 0 is without one, for the last two. */
+  readonly revisionTimeoutSeconds: number;
+  readonly responseStartTimeoutSeconds: number;
+  readonly idleTimeoutSeconds: number;
+  readonly loggingLevel: string;
+  readonly namespace: string;
+  readonly service: string;
+  readonly configuration: string;
+  readonly revision: string;
+  readonly pod: string;
+  readonly podIp: string;
+  /** A Probe of Kubernetes as JSON; empty: always ready. */
+  readonly readinessProbe: string;
+  readonly fullDuplex: boolean;
+  readonly http2AutoDetection: boolean;
+  readonly multiContainerProbes: boolean;
+  readonly observability: ObservabilityConfig;
+}
+
+/** Contents of OBSERVABILITY_CONFIG, as far as they are used. */
+export interface ObservabilityConfig {
+  readonly enableRequestLog: boolean;
+  readonly requestLogTemplate: string;
+  readonly enableProbeRequestLog: boolean;
+  /** `none`, `prometheus`, `grpc` or `http/protobuf`. */
+  readonly metricsProtocol: string;
+  readonly metricsEndpoint: string;
+}
+
+type Variables = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Reads the environment. Variables that are not known are let pass, and empty texts are fine, as with the
+ * original.
+ *
+ * @throws TensorwireError `SETTING_INVALID` that names each variable that is missing, or no number
+ */
+export function readKnativeEnvironment(env: Variables): KnativeEnvironment {
+  const reader = new Reader(env);
+  const result: KnativeEnvironment = {
+    containerConcurrency: reader.count("CONTAINER_CONCURRENCY"),
+    servingPort: reader.port("QUEUE_SERVING_PORT"),
+    servingTlsPort: reader.port("QUEUE_SERVING_TLS_PORT"),
+    userPort: reader.port("USER_PORT"),
+    revisionTimeoutSeconds: reader.count("REVISION_TIMEOUT_SECONDS"),
+    responseStartTimeoutSeconds: reader.count("REVISION_RESPONSE_START_TIMEOUT_SECONDS", 0),
+    idleTimeoutSeconds: reader.count("REVISION_IDLE_TIMEOUT_SECONDS", 0),
+    loggingLevel: reader.text("SERVING_LOGGING_LEVEL"),
+    namespace: reader.text("SERVING_NAMESPACE"),
+    service: env.SERVING_SERVICE ?? "",
+    configuration: reader.text("SERVING_CONFIGURATION"),
+    revision: reader.text("SERVING_REVISION"),
+    pod: reader.text("SERVING_POD"),
+    podIp: reader.text("SERVING_POD_IP"),
+    readinessProbe: env.SERVING_READINESS_PROBE ?? "",
+    fullDuplex: reader.flag("ENABLE_HTTP_FULL_DUPLEX"),
+    http2AutoDetection: reader.flag("ENABLE_HTTP2_AUTO_DETECTION"),
+    multiContainerProbes: reader.flag("ENABLE_MULTI_CONTAINER_PROBES"),
+    observability: reader.observability("OBSERVABILITY_CONFIG"),
+  };
+  reader.text("SERVING_LOGGING_CONFIG");
+  reader.throwIfAny();
+  return result;
+}
+
+class Reader {
+  readonly #env: Variables;
+  readonly #problems: string[] = [];
+
+  constructor(env: Variables) {
+    this.#env = env;
+  }
+
+  throwIfAny(): void {
+    if (this.#problems.length > 0) throw knativeEnvironmentInvalid(this.#problems);
+  }
+
+  text(name: string): string {
+    const value = this.#env[name];
+    if (value === undefined) this.#problems.push(`${name} is missing; it may be empty`);
+    return value ?? "";
+  }
+
+  count(name: string, whenMissing?: number): number {
+    return this.#number(name, "a whole number of at least 0", Number.MAX_SAFE_INTEGER, whenMissing);
+  }
+
+  port(name: string): number {
+    return this.#number(name, "a port from 0 to 65535", 65_535);
+  }
+
+  #number(name: string, expected: string, max: number, whenMissing?: number): number {
+    const value = this.#env[name];
+    if (value === undefined || value === "") {
+      if (whenMissing !== undefined) return whenMissing;
+      this.#problems.push(
+        `${name} is ${value === undefined ? "missing" : "empty"}, expected ${expected}`,
+      );
+      return 0;
+    }
+    const number = /^\d{1,15}$/.test(value) ? Number(value) : -1;
+    if (number >= 0 && number <= max) return number;
+    this.#problems.push(`${name} is "${value}", expected ${expected}`);
+    return 0;
+  }
+
+  flag(name: string): boolean {
+    const value = this.#env[name];
+    if (value === undefined || value === "") return false;
+    // What Go's strconv.ParseBool takes.
+    if (/^(1|t|T|true|TRUE|True)$/.test(value)) return true;
+    if (/^(0|f|F|false|FALSE|False)$/.test(value)) return false;
+    this.#problems.push(`${name} is "${value}", expected true or false`);
+    return false;
+  }
+
+  observability(name: string): ObservabilityConfig {
+    const value = this.#env[name];
+    let config: Record<string, unknown> = {};
+    if (value) {
+      try {
+        config = JSON.parse(value) as Record<string, unknown>;
+      } catch (error) {
+        this.#problems.push(`${name} is no JSON: ${(error as Error).message}`);
+      }
+    }
+    const metrics = (config.requestMetrics ?? {}) as Record<string, unknown>;
+    const text = (from: unknown, otherwise: string): string =>
+      typeof from === "string" ? from : otherwise;
+    return {
+      enableRequestLog: config.enableRequestLog === true,
+      requestLogTemplate: text(config.requestLogTemplate, ""),
+      enableProbeRequestLog: config.enableProbeRequestLog === true,
+      metricsProtocol: text(metrics.protocol, "none"),
+      metricsEndpoint: text(metrics.endpoint, ""),
+    };
+  }
+}

@@ -1,0 +1,40 @@
+import type { ForwardChannel } from "../wire/client/forward-channel.ts";
+import type { CallRules } from "./call-rules.ts";
+import type { Drainer } from "./drainer.ts";
+import type { AdmissionQueue } from "./queue/admission-queue.ts";
+import type { QueueMetrics } from "./queue-metrics.ts";
+import type { RequestLog } from "./request-log/request-log.ts";
+import type { RequestStatistics } from "./request-statistics.ts";
+
+/** Times that bound a call, in ms; infinite where there is none. */
+export interface CallTimes {
+  /** For the whole call, with its time in the queue. */
+  readonly totalMs: number;
+  /** Until the answer begins. */
+  readonly responseStartMs: number;
+  /** Without a byte of the answer, once it has begun. */
+  readonly idleMs: number;
+  /**
+   * Which calls of gRPC `totalMs` ends. `all`: as Knative does. `still`: only those on which nothing has
+   * moved for as long, so that streams live on while they carry data.
+   */
+  readonly grpcStreams: "all" | "still";
+}
+
+/** What all calls of a proxy share. */
+export interface ProxyHost {
+  readonly times: CallTimes;
+  readonly rules: CallRules;
+  readonly queue: AdmissionQueue;
+  readonly statistics: RequestStatistics;
+  readonly metrics: QueueMetrics;
+  readonly drainer: Drainer;
+  /** The user's container, over either version of HTTP. */
+  readonly http2: ForwardChannel;
+  readonly http1: ForwardChannel;
+  readonly requestLog: RequestLog | undefined;
+  /** Calls that are under way, whatever they are. */
+  openCalls: number;
+  /** Told when a call ends and no other is under way. */
+  onIdle: () => void;
+}

@@ -1,0 +1,78 @@
+import { isDeepStrictEqual } from "node:util";
+import test, { type ExecutionContext } from "ava";
+import { type RunningProxy, startQueueProxy } from "../../queue-proxy/start-queue-proxy.ts";
+import { startUserServer } from "../../queue-proxy/start-user-server.ts";
+import { deadPort } from "../../wire/client/start-peers.ts";
+import type { Exchange, ExchangeGroup, Sides } from "./exchange.ts";
+import { hasOriginal, startOriginal, unpackOriginal } from "./peers.ts";
+import { plainGroup } from "./plain-exchanges.ts";
+
+// What Knative's own queue-proxy does, and what ours does, call by call. The original has fixed ports, so
+// the groups run one after the other.
+const maybe = hasOriginal ? test.serial : test.serial.skip;
+
+const groups: readonly ExchangeGroup[] = [plainGroup];
+
+for (const group of groups) {
+  maybe(
+    `${group.name}: ${group.exchanges.length} exchanges as with Knative's queue-proxy`,
+    async (t) => {
+      t.timeout(240_000);
+      const theirs = await results(t, group, "original");
+      const ours = await results(t, group, "ours");
+      const problems = group.exchanges.flatMap(
+        (exchange, index) => problemOf(exchange, theirs[index], ours[index]) ?? [],
+      );
+      t.deepEqual(problems, []);
+    },
+  );
+}
+
+/** What is not as it should be; `undefined` if all is well. */
+function problemOf(exchange: Exchange, theirs: unknown, ours: unknown): unknown {
+  const { name, differs } = exchange;
+  if (!differs) return isDeepStrictEqual(ours, theirs) ? undefined : { name, ours, theirs };
+  const expected = differs.ours;
+  if (!isDeepStrictEqual(ours, expected)) return { name, ours, expected };
+  // A difference that is none any more is taken off the list.
+  return isDeepStrictEqual(theirs, ours) ? { name, differsNoMore: differs.why } : undefined;
+}
+
+async function results(
+  t: ExecutionContext,
+  group: ExchangeGroup,
+  which: "original" | "ours",
+): Promise<readonly unknown[]> {
+  const teardowns: (() => unknown)[] = [];
+  const scope = { teardown: (action: () => unknown) => void teardowns.push(action) };
+  try {
+    const user = await startUserServer(scope);
+    const proxy = await start(scope, group, which, user.port);
+    const answers: unknown[] = [];
+    for (const exchange of group.exchanges) {
+      answers.push(await attempt(exchange, { proxy, user }));
+    }
+    return answers;
+  } finally {
+    for (const teardown of teardowns.reverse()) await teardown();
+    t.log(`${group.name}: ${which} is done`);
+  }
+}
+
+async function start(
+  scope: { teardown: (action: () => unknown) => void },
+  group: ExchangeGroup,
+  which: "original" | "ours",
+  userPort: number,
+): Promise<RunningProxy> {
+  if (which === "ours") return startQueueProxy(scope, userPort, group.env, group.flags);
+  return startOriginal(scope, unpackOriginal(scope), userPort, await deadPort(), group.env);
+}
+
+async function attempt(exchange: Exchange, sides: Sides): Promise<unknown> {
+  try {
+    return await exchange.run(sides);
+  } catch (error) {
+    return { threw: String(error) };
+  }
+}
