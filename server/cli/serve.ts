@@ -21,6 +21,7 @@ import { parseReplicas } from "./replica-bounds.ts";
 import { asksForCredentials, openServeAccess } from "./serve-access.ts";
 import { createServeHandler } from "./serve-handler.ts";
 import { registerWireMetrics } from "./serve-listen.ts";
+import { onnxOptions } from "./serve-onnx.ts";
 import { aloneRole, type ServeRole } from "./serve-role.ts";
 import { superviseServe } from "./serve-supervisor.ts";
 import { openTraces } from "./serve-traces.ts";
@@ -117,9 +118,8 @@ export async function runServer(
       : undefined,
     maxMessageBytes: values["max-message-size"],
     modelThreads: values["model-threads"],
-    intraOpThreads: values["intra-op-threads"],
     cores: Math.max(1, Math.floor(usableCores() / (values.workers || usableCores()))),
-    execution: values.execution,
+    onnx: onnxOptions(values),
     serverName: "tensorwire",
     serverVersion: packageVersion(),
     registry,

@@ -130,6 +130,38 @@ export const serveSettings = {
     default: "configured",
     help: "Models whose answers are cached: those with response_cache { enable: true } in config.pbtxt, or all that compute and do nothing else",
   },
+  device: {
+    kind: "text",
+    group: "Execution",
+    placeholder: "DEVICE",
+    default: "cpu",
+    help: "Where ONNX models run that do not say: cpu, or an execution provider of ONNX Runtime with the number of a device, such as cuda:0 (docs/execution.md)",
+  },
+  "execution-providers": {
+    kind: "list",
+    group: "Execution",
+    placeholder: "NAME[:DEVICE]",
+    help: "Execution providers of ONNX Runtime in place of --device, in the order in which they choose their nodes, such as tensorrt:0,cuda:0; the CPU takes what is left",
+  },
+  "graph-optimization-level": {
+    kind: "choice",
+    group: "Execution",
+    choices: ["disabled", "basic", "extended", "layout", "all"],
+    default: "all",
+    help: "How far ONNX Runtime changes the graphs of models before it runs them",
+  },
+  "graph-cache-dir": {
+    kind: "path",
+    group: "Execution",
+    placeholder: "FOLDER",
+    help: "Folder where optimised graphs are kept, so that models load faster the next time; without it none are",
+  },
+  "graph-cache-size": {
+    kind: "bytes",
+    group: "Execution",
+    default: "1GiB",
+    help: "Size of those graphs in all; the ones not used for longest are removed first",
+  },
   "allow-shared-memory": {
     kind: "boolean",
     group: "Shared memory",

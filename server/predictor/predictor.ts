@@ -11,8 +11,9 @@ import { registerCacheMetrics } from "./cache/cache-metrics.ts";
 import { ResponseCache } from "./cache/response-cache.ts";
 import type { CachedModels } from "./cache/with-cache.ts";
 import type { ModelControlMode } from "./control-policy.ts";
-import { type Execution, OnnxModel } from "./engines/onnx/onnx-model.ts";
 import { WorkerPool } from "./engines/onnx/worker-pool.ts";
+import { observeGraphCache } from "./graph-cache-metrics.ts";
+import { checkProviders, createOnnxOpener, type OnnxOptions } from "./open-onnx.ts";
 import { createPredictorBackend } from "./predictor-backend.ts";
 import { createInferenceHistograms, registerModelMetrics } from "./predictor-metrics.ts";
 import type { IndexRow, ReadinessListener } from "./repository/model-entry.ts";
@@ -45,11 +46,10 @@ export interface PredictorOptions {
   readonly maxMessageBytes: number;
   /** Worker threads for models; 0 for as many as cores. */
   readonly modelThreads: number;
-  /** Threads for one operator in a worker; 0 for the cores divided by the instances of the model. */
-  readonly intraOpThreads: number;
   /** Processor cores that models may use. */
   readonly cores: number;
-  readonly execution: Execution;
+  /** How ONNX models are run where their configurations do not say. */
+  readonly onnx: Omit<OnnxOptions, "cores" | "onGraphCache">;
   readonly serverName: string;
   readonly serverVersion: string;
   readonly registry: Registry;
@@ -86,8 +86,13 @@ function* textModels(repository: Repository): Iterable<GenerationMetricsSource> 
   }
 }
 
-/** Makes a predictor that has loaded nothing yet. */
+/**
+ * Makes a predictor that has loaded nothing yet.
+ *
+ * @throws TensorwireError `SETTING_INVALID` for an execution provider that is not there
+ */
 export function createPredictor(options: PredictorOptions): Predictor {
+  checkProviders(options.onnx.defaults);
   const { log, registry, controlMode, cores } = options;
   const pool = new WorkerPool(options.modelThreads || cores, log);
   const responses = options.responseCache && {
@@ -97,11 +102,11 @@ export function createPredictor(options: PredictorOptions): Predictor {
   const repository = new Repository({
     paths: options.repositories,
     modelName: options.modelName,
-    openOnnx({ model, path, instances }) {
-      const intraOpThreads = options.intraOpThreads || Math.max(1, Math.floor(cores / instances));
-      const session = { model, path, intraOpThreads };
-      return OnnxModel.load(pool, { session, instances, execution: options.execution }, log);
-    },
+    openOnnx: createOnnxOpener(
+      pool,
+      { ...options.onnx, cores, onGraphCache: observeGraphCache(registry, log) },
+      log,
+    ),
     backend: () => backend,
     responses,
     maxQueueSize: options.maxQueueSize,

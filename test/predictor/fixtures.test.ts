@@ -29,6 +29,13 @@ const folder = (name: string): string =>
 
 const context = localCall();
 
+const onnx: PredictorOptions["onnx"] = {
+  defaults: { providers: [], graphLevel: "all" },
+  execution: "auto",
+  intraOpThreads: 1,
+  graphCache: undefined,
+};
+
 async function start(
   repository: string,
   options: Partial<PredictorOptions> = {},
@@ -44,8 +51,7 @@ async function start(
     maxMessageBytes: 64 * 1024 * 1024,
     cores: 2,
     modelThreads: 2,
-    intraOpThreads: 1,
-    execution: "auto",
+    onnx,
     serverName: "tensorwire",
     serverVersion: "0",
     registry: new Registry(),
@@ -57,10 +63,10 @@ async function start(
   return predictor;
 }
 
-const predictors: Partial<Record<PredictorOptions["execution"], Predictor>> = {};
+const predictors: Partial<Record<"inline" | "worker", Predictor>> = {};
 test.before(async () => {
   for (const execution of ["inline", "worker"] as const)
-    predictors[execution] = await start("models", { execution });
+    predictors[execution] = await start("models", { onnx: { ...onnx, execution } });
 });
 test.after.always(async () => {
   for (const predictor of Object.values(predictors)) await predictor.close();

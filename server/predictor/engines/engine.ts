@@ -19,6 +19,8 @@ export interface EngineModel {
   readonly outputs: readonly DeclaredPort[];
   /** Runs that it computes at once. */
   readonly instances: number;
+  /** Numbers of the GPUs that instances run on; none on the CPU. */
+  readonly gpus?: readonly number[];
   /** Memory that the process was seen to take for it when it was opened, in bytes; 0 if not known. */
   readonly memoryBytes: number;
   /** False if equal inputs may give different outputs. */

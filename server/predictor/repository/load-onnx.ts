@@ -12,7 +12,6 @@ import { elementCount } from "../../tensor/shape.ts";
 import { EngineExecutor } from "../engine-executor.ts";
 import type { DeclaredPort, EngineModel } from "../engines/engine.ts";
 import { type CompleteConfig, completeConfig } from "../model-config/complete-config.ts";
-import { readInstances } from "../model-config/read-instances.ts";
 import { readAllLabels } from "../model-config/read-labels.ts";
 import { type DerivedBatching, deriveBatching } from "../scheduling/derive-batching.ts";
 import { readSchedule } from "../scheduling/read-schedule.ts";
@@ -46,8 +45,7 @@ export async function loadOnnx(
   const { name } = folder;
   const { log } = context;
   const path = await modelFile(folder, version, given);
-  const instances = readInstances(name, given);
-  const engine = await context.openOnnx({ model: name, path, instances });
+  const engine = await context.openOnnx({ model: name, path, config: given });
   try {
     const labels = await readAllLabels(name, folder.path, given);
     const sequences = sequenceBatchingOf(given);
@@ -63,7 +61,7 @@ export async function loadOnnx(
       labels,
     );
     warnOfIgnored(name, completed.config, log);
-    showInstances(completed.config, instances);
+    showInstances(completed.config, engine.instances, engine.gpus);
     if (plan) {
       showSequences(completed.config, plan);
       const maxRows = await sequenceRows(name, engine, plan, completed, log);
@@ -227,17 +225,26 @@ function showDerived(config: ModelConfig, maxBatchSize: number, preferred: numbe
 }
 
 /** Writes into a configuration that says nothing of it how many instances there are. */
-export function showInstances(config: ModelConfig, count: number): void {
+export function showInstances(
+  config: ModelConfig,
+  count: number,
+  gpus: readonly number[] = [],
+): void {
   if (config.instanceGroup.length > 0) return;
   const { name } = config;
-  const kind = ModelInstanceGroup_Kind.CPU;
-  config.instanceGroup = [create(ModelInstanceGroupSchema, { name, count, kind })];
+  const kind = gpus.length > 0 ? ModelInstanceGroup_Kind.GPU : ModelInstanceGroup_Kind.CPU;
+  config.instanceGroup = [create(ModelInstanceGroupSchema, { name, count, kind, gpus: [...gpus] })];
 }
 
 function warnOfIgnored(name: string, config: ModelConfig, log: Log): void {
   const ignored: string[] = [];
   if (config.modelWarmup.length > 0) ignored.push("model_warmup");
-  if (config.optimization) ignored.push("optimization");
+  const { optimization } = config;
+  if (optimization?.priority) ignored.push("optimization.priority");
+  if (optimization?.cuda) ignored.push("optimization.cuda");
+  if (optimization?.inputPinnedMemory || optimization?.outputPinnedMemory)
+    ignored.push("optimization pinned memory");
+  if (optimization?.eagerBatching) ignored.push("optimization.eager_batching");
   if (config.modelRepositoryAgents) ignored.push("model_repository_agents");
   if (ignored.length > 0) {
     log.warn(

@@ -17,8 +17,8 @@ import type { ModelFolder } from "./scan.ts";
 export interface OnnxRequest {
   readonly model: string;
   readonly path: string;
-  /** Sessions, each in a thread of its own. */
-  readonly instances: number;
+  /** Says how it is run; `undefined` if there is none. */
+  readonly config: ModelConfig | undefined;
 }
 
 /** What loading a version needs from its surroundings. */

@@ -6,6 +6,7 @@ import { ModelInferRequestSchema } from "../../../gen/inference/grpc_service_pb.
 import { TensorwireError } from "../../../server/errors/tensorwire-error.ts";
 import { TraceControl } from "../../../server/observability/trace-control.ts";
 import { OnnxModel } from "../../../server/predictor/engines/onnx/onnx-model.ts";
+import { cpuSettings } from "../../../server/predictor/engines/onnx/session-settings.ts";
 import { WorkerPool } from "../../../server/predictor/engines/onnx/worker-pool.ts";
 import { Repository } from "../../../server/predictor/repository/repository.ts";
 import { localCall } from "../../support/call-context.ts";
@@ -29,10 +30,14 @@ async function open(
   const repository = new Repository({
     paths: [folder],
     modelName: undefined,
-    openOnnx: ({ model, path, instances }) =>
+    openOnnx: ({ model, path }) =>
       OnnxModel.load(
         pool,
-        { session: { model, path, intraOpThreads: 1 }, instances, execution: "worker" },
+        {
+          session: { model, path, intraOpThreads: 1 },
+          instances: [cpuSettings],
+          execution: "worker",
+        },
         log,
       ),
     backend: () => {

@@ -13,6 +13,7 @@ import {
 import { modelUnsupported } from "../../../errors/model-errors.ts";
 import type { Datatype } from "../../../tensor/datatype.ts";
 import type { DeclaredPort } from "../engine.ts";
+import type { ByteSource } from "./byte-source.ts";
 import { declaredTensor, typeText } from "./declared-type.ts";
 import { type ModelOutline, readModelOutline } from "./model-outline.ts";
 
@@ -34,6 +35,8 @@ export interface GraphPlan {
   readonly isDeterministic: boolean;
   /** The adapted model; `undefined` if the session can use the file as it is. */
   readonly adapted: Uint8Array | undefined;
+  /** Whether weights are in files beside the model. */
+  readonly external: boolean;
   /** Names of inputs whose default must be taken from `defaults` by running the graph without it. */
   readonly defaults: ReadonlyMap<string, Uint8Array>;
 }
@@ -84,8 +87,8 @@ const mlDomain = "ai.onnx.ml";
  * @throws TensorwireError `MODEL_UNSUPPORTED` that names the input or output that cannot be served
  * @throws Error if the bytes are not an ONNX model
  */
-export function planGraph(model: string, bytes: Uint8Array): GraphPlan {
-  const outline = readModelOutline(bytes);
+export function planGraph(model: string, source: ByteSource): GraphPlan {
+  const outline = readModelOutline(source);
   // Before IR version 4 every initializer was listed as an input too, and none was meant as one.
   const inputs = outline.inputs.filter(
     (input) => outline.irVersion >= 4 || !outline.initializers.has(input.name),
@@ -100,10 +103,11 @@ export function planGraph(model: string, bytes: Uint8Array): GraphPlan {
       timeFollowsSize: timeFollowsSize(outline),
       isDeterministic: isDeterministic(outline),
       adapted: undefined,
+      external: outline.external,
       defaults: new Map(),
     };
   }
-  return adapt(model, bytes, inputs, outline);
+  return adapt(model, source.view(0, source.size), inputs, outline);
 }
 
 function adapt(
@@ -151,6 +155,7 @@ function adapt(
     timeFollowsSize: timeFollowsSize(outline),
     isDeterministic: isDeterministic(outline),
     adapted: toBinary(ModelProtoSchema, proto),
+    external: false,
     defaults,
   };
 }

@@ -1,6 +1,8 @@
 import { fromBinary } from "@bufbuild/protobuf";
-import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
+import { WireType } from "@bufbuild/protobuf/wire";
 import { type ValueInfoProto, ValueInfoProtoSchema } from "../../../../gen/onnx/onnx_pb.ts";
+import type { ByteSource } from "./byte-source.ts";
+import { FieldCursor } from "./field-cursor.ts";
 
 /** The declared interface of an ONNX model, read without building its nodes and weights. */
 export interface ModelOutline {
@@ -34,7 +36,7 @@ const tensorExternalData = 13;
  *
  * @throws Error if the bytes are not a ModelProto with a graph
  */
-export function readModelOutline(bytes: Uint8Array): ModelOutline {
+export function readModelOutline(source: ByteSource): ModelOutline {
   const inputs: ValueInfoProto[] = [];
   const outputs: ValueInfoProto[] = [];
   const initializers = new Set<string>();
@@ -42,69 +44,41 @@ export function readModelOutline(bytes: Uint8Array): ModelOutline {
   let irVersion = 0;
   let hasGraph = false;
   let external = false;
-  const readInitializer = (tensor: Uint8Array): void => {
-    let name = "";
-    forEachField(tensor, (field, wireType, reader) => {
-      if (field === tensorName && wireType === WireType.LengthDelimited) name = reader.string();
-      else {
-        external ||= field === tensorExternalData;
-        reader.skip(wireType, field);
-      }
-    });
-    initializers.add(name);
-  };
   let hasFunctions = false;
-  forEachField(bytes, (field, wireType, reader) => {
-    if (field === modelIrVersion && wireType === WireType.Varint) {
-      irVersion = Number(reader.int64());
-    } else if (field === modelGraph && wireType === WireType.LengthDelimited) {
-      hasGraph = true;
-      forEachField(reader.bytes(), (graphField, graphWireType, graphReader) => {
-        if (graphWireType !== WireType.LengthDelimited)
-          return graphReader.skip(graphWireType, graphField);
-        switch (graphField) {
-          case graphNode:
-            operators.add(readString(graphReader.bytes(), nodeOperator));
-            return;
-          case graphInput:
-            inputs.push(fromBinary(ValueInfoProtoSchema, graphReader.bytes()));
-            return;
-          case graphOutput:
-            outputs.push(fromBinary(ValueInfoProtoSchema, graphReader.bytes()));
-            return;
-          case graphInitializer:
-            readInitializer(graphReader.bytes());
-            return;
-          default:
-            graphReader.skip(graphWireType, graphField);
+  const readGraph = (graph: FieldCursor): void => {
+    while (graph.next()) {
+      if (graph.isPart(graphNode)) operators.add(lastText(graph.inside(), nodeOperator));
+      else if (graph.isPart(graphInput)) {
+        inputs.push(fromBinary(ValueInfoProtoSchema, graph.bytes()));
+      } else if (graph.isPart(graphOutput)) {
+        outputs.push(fromBinary(ValueInfoProtoSchema, graph.bytes()));
+      } else if (graph.isPart(graphInitializer)) {
+        const tensor = graph.inside();
+        let name = "";
+        while (tensor.next()) {
+          if (tensor.isPart(tensorName)) name = tensor.text();
+          else external ||= tensor.field === tensorExternalData;
         }
-      });
-    } else {
-      if (field === modelFunctions) hasFunctions = true;
-      reader.skip(wireType, field);
+        initializers.add(name);
+      }
     }
-  });
+  };
+  const model = new FieldCursor(source);
+  while (model.next()) {
+    if (model.field === modelIrVersion && model.wireType === WireType.Varint) {
+      irVersion = model.number();
+    } else if (model.isPart(modelGraph)) {
+      hasGraph = true;
+      readGraph(model.inside());
+    } else if (model.field === modelFunctions) hasFunctions = true;
+  }
   if (!hasGraph) throw new Error("the file holds no ONNX graph");
   return { irVersion, inputs, outputs, initializers, operators, external, hasFunctions };
 }
 
-/** The last value of a string field of a message. */
-function readString(bytes: Uint8Array, wanted: number): string {
-  let value = "";
-  forEachField(bytes, (field, wireType, reader) => {
-    if (field === wanted && wireType === WireType.LengthDelimited) value = reader.string();
-    else reader.skip(wireType, field);
-  });
-  return value;
-}
-
-function forEachField(
-  bytes: Uint8Array,
-  visit: (field: number, wireType: WireType, reader: BinaryReader) => void,
-): void {
-  const reader = new BinaryReader(bytes);
-  while (reader.pos < reader.len) {
-    const [field, wireType] = reader.tag();
-    visit(field, wireType, reader);
-  }
+/** The last value of a text field of a message. */
+function lastText(message: FieldCursor, field: number): string {
+  let text = "";
+  while (message.next()) if (message.isPart(field)) text = message.text();
+  return text;
 }

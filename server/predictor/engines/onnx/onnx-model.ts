@@ -2,10 +2,13 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Log } from "../../../observability/log.ts";
 import { type Tensor, tensorByteLength } from "../../../tensor/tensor.ts";
 import type { EngineModel, EngineResult } from "../engine.ts";
+import { providerText } from "./execution-providers.ts";
+import type { GraphCacheReport } from "./graph-cache.ts";
 import type { GraphPort } from "./graph-plan.ts";
 import { OnnxSession, type OnnxSessionOptions } from "./onnx-session.ts";
 import { briefByteLimit, inlineByteLimit, usualHopNs, type WarmUpSample } from "./placement.ts";
 import { RemoteInstances } from "./remote-instances.ts";
+import { cpuSettings, type SessionSettings } from "./session-settings.ts";
 import { readSmallModel } from "./small-model.ts";
 import type { WorkerPool } from "./worker-pool.ts";
 
@@ -51,10 +54,12 @@ let measuring: Promise<unknown> = Promise.resolve();
 
 /** What opening an ONNX model takes. */
 export interface OnnxModelOptions {
-  readonly session: OnnxSessionOptions;
-  /** Sessions, each in a worker of its own. */
-  readonly instances: number;
+  readonly session: Omit<OnnxSessionOptions, "settings">;
+  /** One for each session, at least one; each session has a worker of its own. */
+  readonly instances: readonly SessionSettings[];
   readonly execution: Execution;
+  /** Told of each look into the graph cache. */
+  readonly onGraphCache?: (report: GraphCacheReport) => void;
   /**
    * Time of an inline call, in ns, above which a model leaves the thread of the sockets for good; 2 ms
    * without it.
@@ -74,13 +79,17 @@ export interface OnnxModelOptions {
 export class OnnxModel implements EngineModel {
   readonly inputs: readonly GraphPort[];
   readonly outputs: readonly GraphPort[];
-  readonly instances: number;
+  readonly gpus: readonly number[];
   readonly isDeterministic: boolean;
-  readonly #options: OnnxSessionOptions;
+  readonly #options: OnnxModelOptions["session"];
+  readonly #settings: readonly SessionSettings[];
+  /** Whether all nodes run on the CPU. */
+  readonly #onCpu: boolean;
   readonly #execution: Execution;
   readonly #log: Log;
   readonly #pool: WorkerPool;
   readonly #slowestInlineNs: number;
+  readonly #onGraphCache: OnnxModelOptions["onGraphCache"];
   readonly #timeFollowsSize: boolean;
   /** Sessions in workers; `undefined` until they are needed. */
   #remotes: Promise<RemoteInstances> | undefined;
@@ -98,20 +107,30 @@ export class OnnxModel implements EngineModel {
 
   private constructor(
     pool: WorkerPool,
-    { session, instances, execution, slowestInlineNs = defaultSlowestInlineNs }: OnnxModelOptions,
+    {
+      session,
+      instances,
+      execution,
+      onGraphCache,
+      slowestInlineNs = defaultSlowestInlineNs,
+    }: OnnxModelOptions,
     log: Log,
     declared: Pick<OnnxSession, "inputs" | "outputs" | "timeFollowsSize" | "isDeterministic">,
   ) {
     this.inputs = declared.inputs;
     this.outputs = declared.outputs;
     this.#timeFollowsSize = declared.timeFollowsSize;
-    this.instances = instances;
+    this.#settings = instances;
+    const providers = instances.flatMap((each) => each.providers);
+    this.#onCpu = providers.length === 0;
+    this.gpus = [...new Set(providers.map(({ device }) => device))];
     this.isDeterministic = declared.isDeterministic;
     this.#options = session;
     this.#execution = execution;
     this.#log = log;
     this.#pool = pool;
     this.#slowestInlineNs = slowestInlineNs;
+    this.#onGraphCache = onGraphCache;
   }
 
   /**
@@ -121,7 +140,7 @@ export class OnnxModel implements EngineModel {
    */
   static async load(pool: WorkerPool, options: OnnxModelOptions, log: Log): Promise<OnnxModel> {
     const { session, instances, execution } = options;
-    if (execution === "auto" && instances === 1) {
+    if (execution === "auto" && instances.length === 1 && instances[0]?.providers.length === 0) {
       const contents = await readSmallModel(session.path);
       if (contents) {
         const held = { ...options, session: { ...session, contents } };
@@ -129,8 +148,10 @@ export class OnnxModel implements EngineModel {
       }
     }
     if (execution === "inline") return OnnxModel.#loadInline(pool, options, log);
-    const remotes = new RemoteInstances(await pool.load(session, instances));
+    const sessions = instances.map((settings) => ({ ...session, settings }));
+    const remotes = new RemoteInstances(await pool.load(sessions));
     const model = new OnnxModel(pool, options, log, remotes);
+    for (const report of remotes.graphCache) options.onGraphCache?.(report);
     model.#remotes = Promise.resolve(remotes);
     model.#remoteBytes = remotes.memoryBytes;
     model.#workersOpen = true;
@@ -143,12 +164,18 @@ export class OnnxModel implements EngineModel {
     log: Log,
   ): Promise<OnnxModel> {
     const before = process.memoryUsage.rss();
-    const inline = await OnnxSession.load({ ...options.session, intraOpThreads: 1 });
+    const [settings = cpuSettings] = options.instances;
+    const inline = await OnnxSession.load({ ...options.session, settings, intraOpThreads: 1 });
     const model = new OnnxModel(pool, options, log, inline);
+    if (inline.graphCache) options.onGraphCache?.(inline.graphCache);
     model.#inline = inline;
     model.#inlineMemoryBytes = Math.max(process.memoryUsage.rss() - before, inline.fileBytes);
     if (options.execution === "inline") model.#inlineBytes = Number.POSITIVE_INFINITY;
     return model;
+  }
+
+  get instances(): number {
+    return this.#settings.length;
   }
 
   get memoryBytes(): number {
@@ -156,8 +183,11 @@ export class OnnxModel implements EngineModel {
   }
 
   get placement(): string {
-    if (!this.#inline || this.#inlineBytes === 0)
-      return this.instances === 1 ? "worker" : `${this.instances} workers`;
+    if (!this.#inline || this.#inlineBytes === 0) {
+      const workers = this.instances === 1 ? "worker" : `${this.instances} workers`;
+      const providers = this.#settings.flatMap((each) => each.providers.map(providerText));
+      return this.#onCpu ? workers : `${workers} on ${[...new Set(providers)].join(", ")}`;
+    }
     return this.#inlineBytes === Number.POSITIVE_INFINITY
       ? "inline"
       : `inline up to ${this.#inlineBytes} bytes, else worker`;
@@ -176,7 +206,7 @@ export class OnnxModel implements EngineModel {
     const { outputs } = inline
       ? this.#runFirst(inline, first, outputNames)
       : await (await this.#workers()).run(first, outputNames);
-    if (this.#execution === "auto" && this.#timeFollowsSize) {
+    if (this.#execution === "auto" && this.#timeFollowsSize && this.#onCpu) {
       const placed = measuring.then(() =>
         inline
           ? this.#placeByInline(inline, samples, outputNames)
@@ -253,7 +283,9 @@ export class OnnxModel implements EngineModel {
 
   async #openWorkers(): Promise<RemoteInstances> {
     try {
-      const remotes = new RemoteInstances(await this.#pool.load(this.#options, this.instances));
+      const sessions = this.#settings.map((settings) => ({ ...this.#options, settings }));
+      const remotes = new RemoteInstances(await this.#pool.load(sessions));
+      for (const report of remotes.graphCache) this.#onGraphCache?.(report);
       this.#remoteBytes = remotes.memoryBytes;
       this.#workersOpen = true;
       return remotes;
@@ -350,7 +382,9 @@ export class OnnxModel implements EngineModel {
   }
 
   async #openInline(bytes: number): Promise<void> {
-    const inline = await OnnxSession.load({ ...this.#options, intraOpThreads: 1 });
+    const [settings = cpuSettings] = this.#settings;
+    const inline = await OnnxSession.load({ ...this.#options, settings, intraOpThreads: 1 });
+    if (inline.graphCache) this.#onGraphCache?.(inline.graphCache);
     this.#inlineBytes = bytes;
     this.#inline = inline;
   }

@@ -1,13 +1,16 @@
-import { readFile } from "node:fs/promises";
 import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
 import { messageOf } from "../../../errors/from-unknown.ts";
 import { modelExecutionFailed, modelLoadFailed } from "../../../errors/model-errors.ts";
 import { TensorwireError } from "../../../errors/tensorwire-error.ts";
 import type { Tensor } from "../../../tensor/tensor.ts";
 import type { EngineResult } from "../engine.ts";
+import { FileSource, memorySource } from "./byte-source.ts";
+import type { GraphCacheOptions, GraphCacheReport } from "./graph-cache.ts";
 import { type GraphPlan, type GraphPort, planGraph } from "./graph-plan.ts";
 import { type NativeSession, openNativeSession } from "./native-session.ts";
+import { type OpenedGraph, openThroughCache } from "./open-graph.ts";
 import { fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
+import { cpuSettings, ortOptions, type SessionSettings } from "./session-settings.ts";
 
 /** How a session is made. */
 export interface OnnxSessionOptions {
@@ -19,6 +22,10 @@ export interface OnnxSessionOptions {
   readonly contents?: Uint8Array;
   /** Threads for one operator. */
   readonly intraOpThreads: number;
+  /** ONNX Runtime's defaults on the CPU without them. */
+  readonly settings?: SessionSettings;
+  /** Where the optimised graph is kept; nowhere without it. */
+  readonly graphCache?: GraphCacheOptions | undefined;
 }
 
 /** An ONNX Runtime session and its declared interface. Belongs to the thread that loaded it. */
@@ -31,6 +38,8 @@ export class OnnxSession {
   readonly isDeterministic: boolean;
   /** Size of the model file. */
   readonly fileBytes: number;
+  /** What the graph cache had to do with it; `undefined` if it was not asked. */
+  readonly graphCache: GraphCacheReport | undefined;
   readonly #model: string;
   readonly #session: NativeSession;
   readonly #defaults: ReadonlyMap<string, OrtTensor>;
@@ -39,11 +48,12 @@ export class OnnxSession {
   private constructor(
     model: string,
     plan: GraphPlan,
-    session: NativeSession,
+    { session, report }: OpenedGraph,
     defaults: ReadonlyMap<string, OrtTensor>,
     fileBytes: number,
   ) {
     this.fileBytes = fileBytes;
+    this.graphCache = report;
     this.inputs = plan.inputs;
     this.outputs = plan.outputs;
     this.timeFollowsSize = plan.timeFollowsSize;
@@ -61,18 +71,14 @@ export class OnnxSession {
    */
   static async load(options: OnnxSessionOptions): Promise<OnnxSession> {
     const { model, path } = options;
-    const sessionOptions: InferenceSession.SessionOptions = {
-      intraOpNumThreads: options.intraOpThreads,
-      interOpNumThreads: 1,
-      executionProviders: ["cpu"],
-      // What fails is answered to the caller and logged by us; the runtime would print it again.
-      logSeverityLevel: 4,
-      // Spinning threads would take the cores from the event loop between calls.
-      extra: { session: { intra_op: { allow_spinning: "0" }, inter_op: { allow_spinning: "0" } } },
-    };
+    const settings = options.settings ?? cpuSettings;
+    const sessionOptions = ortOptions(settings, options.intraOpThreads);
+    let file: FileSource | undefined;
     try {
-      const file = options.contents ?? (await readFile(path));
-      const plan = planGraph(model, file);
+      const { contents } = options;
+      file = contents ? undefined : new FileSource(path);
+      const source = file ?? memorySource(contents ?? new Uint8Array());
+      const plan = planGraph(model, source);
       const defaults = new Map<string, OrtTensor>();
       for (const [input, bytes] of plan.defaults) {
         const constant = openNativeSession(bytes, sessionOptions);
@@ -81,11 +87,13 @@ export class OnnxSession {
         constant.dispose();
         if (output) defaults.set(input, output);
       }
-      const session = openNativeSession(plan.adapted ?? options.contents ?? path, sessionOptions);
-      return new OnnxSession(model, plan, session, defaults, file.byteLength);
+      const opened = await openPlanned(plan, contents ?? path, settings, sessionOptions, options);
+      return new OnnxSession(model, plan, opened, defaults, source.size);
     } catch (error) {
       if (error instanceof TensorwireError) throw error;
       throw modelLoadFailed(model, messageOf(error), error);
+    } finally {
+      file?.close();
     }
   }
 
@@ -130,6 +138,24 @@ export class OnnxSession {
     if (!port) throw modelExecutionFailed(this.#model, `it has no output "${name}"`);
     return port;
   }
+}
+
+/**
+ * Opens what was planned. The graph is kept unless it is one for a GPU, which may hold what that provider
+ * alone reads, or has weights in other files, of which nothing tells that they are still the same.
+ */
+async function openPlanned(
+  { adapted, external }: GraphPlan,
+  file: string | Uint8Array,
+  settings: SessionSettings,
+  sessionOptions: InferenceSession.SessionOptions,
+  { graphCache }: OnnxSessionOptions,
+): Promise<OpenedGraph> {
+  const model = adapted ?? file;
+  const { graphLevel, providers } = settings;
+  if (!graphCache || external || graphLevel === "disabled" || providers.length > 0)
+    return { session: openNativeSession(model, sessionOptions), report: undefined };
+  return openThroughCache(model, settings, sessionOptions, graphCache);
 }
 
 const noOptions: InferenceSession.RunOptions = {};

@@ -1,5 +1,6 @@
 import type { Tensor } from "../../../tensor/tensor.ts";
 import type { EngineResult } from "../engine.ts";
+import type { GraphCacheReport } from "./graph-cache.ts";
 import type { GraphPort } from "./graph-plan.ts";
 import type { RemoteSession } from "./worker-host.ts";
 
@@ -41,6 +42,11 @@ export class RemoteInstances {
     let bytes = 0;
     for (const { session } of this.#sessions) bytes += session.memoryBytes;
     return bytes;
+  }
+
+  /** What the graph cache had to do with each. */
+  get graphCache(): readonly GraphCacheReport[] {
+    return this.#sessions.flatMap(({ session }) => session.graphCache ?? []);
   }
 
   async run(inputs: readonly Tensor[], outputNames: readonly string[]): Promise<EngineResult> {

@@ -1,5 +1,6 @@
 import { readFile, stat } from "node:fs/promises";
 import { elementCount } from "../../../tensor/shape.ts";
+import { memorySource } from "./byte-source.ts";
 import { declaredTensor } from "./declared-type.ts";
 import { valueDependent } from "./graph-plan.ts";
 import { type ModelOutline, readModelOutline } from "./model-outline.ts";
@@ -21,7 +22,9 @@ export async function readSmallModel(path: string): Promise<Uint8Array | undefin
   try {
     if ((await stat(path)).size > mostBytes) return undefined;
     const contents = await readFile(path);
-    return isSmall(readModelOutline(contents), contents.byteLength) ? contents : undefined;
+    return isSmall(readModelOutline(memorySource(contents)), contents.byteLength)
+      ? contents
+      : undefined;
   } catch {
     // Whoever opens it says what is wrong with it.
     return undefined;

@@ -41,10 +41,10 @@ async function perform(
       const before = process.memoryUsage.rss();
       const session = await OnnxSession.load(request.options);
       sessions.set(number, session);
-      const { inputs, outputs, timeFollowsSize, isDeterministic } = session;
+      const { inputs, outputs, timeFollowsSize, isDeterministic, graphCache } = session;
       // Sessions that reuse memory which others freed grow the process by less than what they hold.
       const memoryBytes = Math.max(process.memoryUsage.rss() - before, session.fileBytes);
-      const found = { inputs, outputs, timeFollowsSize, isDeterministic, memoryBytes };
+      const found = { inputs, outputs, timeFollowsSize, isDeterministic, memoryBytes, graphCache };
       return { message: { kind: "loaded", id, ...found } };
     }
     case "run": {

@@ -7,6 +7,7 @@ import type { Log } from "../../../observability/log.ts";
 import { packTensors, unpackTensor } from "../../../tensor/packed-tensor.ts";
 import type { Tensor } from "../../../tensor/tensor.ts";
 import type { EngineResult } from "../engine.ts";
+import type { GraphCacheReport } from "./graph-cache.ts";
 import type { GraphPort } from "./graph-plan.ts";
 import type { OnnxSessionOptions } from "./onnx-session.ts";
 import { leastSharedBytes, type SharedBuffers } from "./shared-buffers.ts";
@@ -22,6 +23,8 @@ export interface RemoteSession {
   readonly isDeterministic: boolean;
   /** Memory that the process was seen to take for it, in bytes. */
   readonly memoryBytes: number;
+  /** What the graph cache had to do with it; `undefined` if it was not asked. */
+  readonly graphCache: GraphCacheReport | undefined;
   /** False while its thread is started again. */
   readonly isReady: boolean;
   run(inputs: readonly Tensor[], outputNames: readonly string[]): Promise<EngineResult>;
@@ -92,6 +95,7 @@ export class WorkerHost {
           return ready.has(session);
         },
         memoryBytes: loaded.memoryBytes,
+        graphCache: loaded.graphCache,
         inputs: loaded.inputs,
         outputs: loaded.outputs,
         timeFollowsSize: loaded.timeFollowsSize,

@@ -1,5 +1,6 @@
 import type { PortableError } from "../../../errors/portable-error.ts";
 import type { PackedTensor } from "../../../tensor/packed-tensor.ts";
+import type { GraphCacheReport } from "./graph-cache.ts";
 import type { GraphPort } from "./graph-plan.ts";
 import type { OnnxSessionOptions } from "./onnx-session.ts";
 
@@ -32,6 +33,7 @@ export type WorkerAnswer =
       readonly timeFollowsSize: boolean;
       readonly isDeterministic: boolean;
       readonly memoryBytes: number;
+      readonly graphCache: GraphCacheReport | undefined;
     }
   | {
       readonly kind: "ran";

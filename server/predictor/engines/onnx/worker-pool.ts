@@ -28,17 +28,24 @@ export class WorkerPool {
     return this.#hosts.filter((host) => host.isRunning).length;
   }
 
-  /** Opens a model in as many workers, those that hold the fewest sessions. */
-  async load(options: OnnxSessionOptions, instances = 1): Promise<RemoteSession[]> {
+  /**
+   * Opens sessions of a model, each in a worker of its own, those that hold the fewest.
+   *
+   * @param sessions - what each is opened with
+   */
+  async load(sessions: readonly OnnxSessionOptions[]): Promise<RemoteSession[]> {
+    const instances = sessions.length;
     while (this.#hosts.length < instances) this.#hosts.push(this.#host());
     const emptiest = this.#hosts
       .toSorted((one, other) => one.sessionCount - other.sessionCount)
       .slice(0, instances);
-    const opened = await Promise.allSettled(emptiest.map((host) => host.load(options)));
+    const opened = await Promise.allSettled(
+      emptiest.map((host, index) => host.load(sessions[index]!)),
+    );
     const failed = opened.find((each) => each.status === "rejected");
-    const sessions = opened.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
-    if (!failed) return sessions;
-    await Promise.all(sessions.map((session) => session.release()));
+    const loaded = opened.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
+    if (!failed) return loaded;
+    await Promise.all(loaded.map((session) => session.release()));
     throw failed.reason;
   }
 

@@ -5,6 +5,7 @@ import test from "ava";
 import { TensorProto_DataType } from "../../../../gen/onnx/onnx_pb.ts";
 import { TensorwireError } from "../../../../server/errors/tensorwire-error.ts";
 import { OnnxModel } from "../../../../server/predictor/engines/onnx/onnx-model.ts";
+import { cpuSettings } from "../../../../server/predictor/engines/onnx/session-settings.ts";
 import { WorkerPool } from "../../../../server/predictor/engines/onnx/worker-pool.ts";
 import type { Tensor } from "../../../../server/tensor/tensor.ts";
 import { addModel, onnxModel, tensorInfo } from "../../../support/onnx-model.ts";
@@ -37,7 +38,11 @@ test("a small model has no worker until a call comes that is too large for the t
   const pool = new WorkerPool(1, log);
   t.teardown(() => pool.close());
   const session = { model: "m", path, intraOpThreads: 1 };
-  const model = await OnnxModel.load(pool, { session, instances: 1, execution: "auto" }, log);
+  const model = await OnnxModel.load(
+    pool,
+    { session, instances: [cpuSettings], execution: "auto" },
+    log,
+  );
   t.teardown(() => model.release());
   const outputs = await model.warmUp([[zeros(1)], [zeros(64)], [zeros(4096)]]);
   t.deepEqual(floatsOf(outputs[0]), Float32Array.of(1));
@@ -72,7 +77,11 @@ test("calls of up to a millisecond run without a worker until they come again an
   const pool = new WorkerPool(1, log);
   t.teardown(() => pool.close());
   const session = { model: "m", path: join(folder, "model.onnx"), intraOpThreads: 1 };
-  const model = await OnnxModel.load(pool, { session, instances: 1, execution: "auto" }, log);
+  const model = await OnnxModel.load(
+    pool,
+    { session, instances: [cpuSettings], execution: "auto" },
+    log,
+  );
   t.teardown(() => model.release());
   await model.warmUp([[zeros(1)], [zeros(64)], [zeros(4096)]]);
   const [, limit] = /^inline up to (\d+) bytes/.exec(model.placement) ?? [];
@@ -99,7 +108,11 @@ test("a small model that fails its first run is left to a worker", async (t) => 
   const pool = new WorkerPool(1, log);
   t.teardown(() => pool.close());
   const session = { model: "m", path: join(folder, "model.onnx"), intraOpThreads: 1 };
-  const model = await OnnxModel.load(pool, { session, instances: 1, execution: "auto" }, log);
+  const model = await OnnxModel.load(
+    pool,
+    { session, instances: [cpuSettings], execution: "auto" },
+    log,
+  );
   t.teardown(() => model.release());
   const x: Tensor = { name: "x", datatype: "INT64", shape: [1], bytes: new Uint8Array(8) };
   const error = await t.throwsAsync(model.warmUp([[x]]), { instanceOf: TensorwireError });
@@ -116,7 +129,11 @@ test("inline, a model never has a worker", async (t) => {
   const pool = new WorkerPool(1, log);
   t.teardown(() => pool.close());
   const session = { model: "m", path: join(folder, "model.onnx"), intraOpThreads: 1 };
-  const model = await OnnxModel.load(pool, { session, instances: 1, execution: "inline" }, log);
+  const model = await OnnxModel.load(
+    pool,
+    { session, instances: [cpuSettings], execution: "inline" },
+    log,
+  );
   t.teardown(() => model.release());
   await model.warmUp([[zeros(1)]]);
   t.is(model.placement, "inline");
@@ -129,7 +146,11 @@ test("a model with a loop stays in its worker, however fast its warm-up was", as
   const pool = new WorkerPool(1, log);
   t.teardown(() => pool.close());
   const session = { model: "slow", path: slow, intraOpThreads: 1 };
-  const model = await OnnxModel.load(pool, { session, instances: 1, execution: "auto" }, log);
+  const model = await OnnxModel.load(
+    pool,
+    { session, instances: [cpuSettings], execution: "auto" },
+    log,
+  );
   t.teardown(() => model.release());
   await model.warmUp([[rounds(0n)]]);
   t.is(model.placement, "worker");
@@ -144,7 +165,12 @@ test("a model leaves the thread of the sockets when calls take longer than warm-
   t.teardown(() => pool.close());
   // No call takes less than 1 ns, so every one is too slow.
   const session = { model: "m", path: join(folder, "model.onnx"), intraOpThreads: 1 };
-  const options = { session, instances: 1, execution: "auto", slowestInlineNs: 1 } as const;
+  const options = {
+    session,
+    instances: [cpuSettings],
+    execution: "auto",
+    slowestInlineNs: 1,
+  } as const;
   const model = await OnnxModel.load(pool, options, log);
   t.teardown(() => model.release());
   const x = zeros(1);
