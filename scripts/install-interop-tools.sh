@@ -168,6 +168,7 @@ go_tool connectconformance connectrpc.com/conformance/cmd/connectconformance v1.
 go_tool ghz github.com/bojand/ghz/cmd/ghz v0.120.0
 venv triton
 venv kserve
+venv openai
 perf_analyzer
 debian chromium command -v chromium
 debian nghttp2-client command -v h2load
@@ -192,7 +193,7 @@ row ghz "$tools/bin/ghz" "$(go_version ghz)"
 row perf_analyzer "$tools/bin/perf_analyzer" "$(sed 's/.*==//' "$tools/bin/.perf_analyzer" 2>/dev/null)"
 row chromium "$(command -v chromium)" "$(first_line chromium --version)"
 row h2load "$(command -v h2load)" "$(first_line h2load --version)"
-venvs="triton kserve"
+venvs="triton kserve openai"
 [ $bench = yes ] && venvs="$venvs mlserver pytriton"
 for name in $venvs; do row "$name (Python)" "$tools/$name" "$(venv_versions $name)"; done
 exit 0

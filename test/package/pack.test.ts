@@ -109,6 +109,38 @@ defineModel({
 });
 `;
 
+/** A user's text model, over logits of its own. */
+const textModel = `
+import {
+  characterVocabulary,
+  createStepModelGenerator,
+  defineTextModel,
+  type StepModel,
+} from "tensorwire/text-model";
+
+const counting: StepModel = {
+  slots: 2,
+  contextLength: 32,
+  vocabularySize: 4,
+  // After each token comes the next one.
+  step: async (rows) =>
+    rows.map(({ tokens }) => {
+      const logits = new Float32Array(4);
+      logits[(tokens.at(-1)! + 1) % 4] = 9;
+      return logits;
+    }),
+  release: (slot: number) => void slot,
+};
+
+export default defineTextModel({
+  open: ({ name, observeGenerations: observe }) =>
+    createStepModelGenerator({ name, observe, model: counting, vocabulary: characterVocabulary("abc") }),
+});
+
+// @ts-expect-error a generator is needed
+defineTextModel({ open: () => 1 });
+`;
+
 const compilerOptions = {
   module: "nodenext",
   target: "es2022",
@@ -130,7 +162,8 @@ for (const [manner, options] of Object.entries(compilations)) {
     await rm(join(project, "program.mjs"), { force: true });
     await writeFile(join(project, "program.mts"), program);
     await writeFile(join(project, "model.mts"), model);
-    const files = ["program.mts", "model.mts"];
+    await writeFile(join(project, "text-model.mts"), textModel);
+    const files = ["program.mts", "model.mts", "text-model.mts"];
     const config = { compilerOptions: { ...compilerOptions, ...options }, files };
     await writeFile(join(project, "tsconfig.json"), JSON.stringify(config));
     const tsc = join(root, "node_modules/typescript/bin/tsc");
@@ -163,7 +196,11 @@ for (const version of serverNodes) {
     const models = join(root, "examples/models");
     const ownModel = join(project, "lengths.ts");
     await writeFile(ownModel, model);
-    const server = spawn(node, [command, "serve", models, ownModel, "--port", "0"], {
+    const ownText = join(project, "letters.ts");
+    await writeFile(ownText, textModel.slice(0, textModel.indexOf("// @ts-expect-error")));
+    const opticks = join(root, "examples/text-model");
+    const given = [models, ownModel, ownText, opticks];
+    const server = spawn(node, [command, "serve", ...given, "--port", "0"], {
       cwd: project,
       stdio: ["ignore", "pipe", "pipe"],
     });
@@ -191,6 +228,18 @@ for (const version of serverNodes) {
     t.is(answer.status, 200, `${text}\n${log}`);
     const { outputs } = JSON.parse(text) as { outputs: { data: number[] }[] };
     t.deepEqual(outputs[0]?.data, [1, 4]);
+    const generate = async (name: string, prompt: string): Promise<string> => {
+      const generated = await fetch(`${address}/v2/models/${name}/generate`, {
+        method: "POST",
+        body: JSON.stringify({ text_input: prompt, max_tokens: 9, temperature: 0 }),
+      });
+      const json = await generated.text();
+      t.is(generated.status, 200, `${json}\n${log}`);
+      return (JSON.parse(json) as { text_output: string }).text_output;
+    };
+    t.is(await generate("letters", "a"), "bc");
+    const [expected] = JSON.parse(await readFile(join(opticks, "expected.json"), "utf8"));
+    t.is(await generate("opticks", expected.prompt), expected.text.slice(0, 9));
     server.kill("SIGTERM");
     t.deepEqual(await exited, [0, null]);
   });
