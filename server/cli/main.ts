@@ -6,7 +6,7 @@ import { inferCommand } from "./infer.ts";
 import { keysCommand } from "./keys.ts";
 import { modelsCommand } from "./models.ts";
 import { optimizeCommand } from "./optimize.ts";
-import type { TextSink } from "./program.ts";
+import type { Program, TextSink } from "./program.ts";
 import { queueProxyCommand } from "./queue-proxy.ts";
 import { scalerCommand } from "./scaler.ts";
 import { serveCommand } from "./serve.ts";
@@ -27,6 +27,12 @@ function sinkOf(stream: NodeJS.WriteStream): TextSink {
   };
 }
 
+/** In newer versions of Node only. */
+function restart(env: Program["env"]): void {
+  const { execve, execPath, execArgv, argv } = process;
+  execve?.(execPath, [execPath, ...execArgv, ...argv.slice(1)], env as NodeJS.ProcessEnv);
+}
+
 const exitCode = await dispatch(
   [
     serveCommand,
@@ -45,6 +51,7 @@ const exitCode = await dispatch(
     stdout: sinkOf(process.stdout),
     stderr: sinkOf(process.stderr),
     events: process,
+    restart,
   },
 );
 // Worker threads and open connections would keep the program up after a failed start.

@@ -17,4 +17,6 @@ export interface Program {
   readonly stdout: TextSink;
   readonly stderr: TextSink;
   readonly events: ProcessEvents;
+  /** Runs the program from its start again, in the same process; not there where that cannot be done. */
+  readonly restart?: ((env: Program["env"]) => void) | undefined;
 }

@@ -66,7 +66,7 @@ export async function superviseServe(options: SuperviseOptions): Promise<number>
   const supervisor = new Supervisor<ServerSettings>({
     count: workers,
     most: replicas?.most ?? workers,
-    settings: { repositories, values: shareOfCores(values, replicas?.most ?? workers) },
+    settings: { repositories, values: shareOfMachine(values, replicas?.most ?? workers) },
     fork: (number, events) => forkWorker(workerFile, number, events),
     after,
     now: () => performance.now(),
@@ -138,12 +138,14 @@ function endAll(supervisor: Supervisor<ServerSettings>, source: SocketSource): v
   supervisor.kill();
 }
 
-/** Of the cores each worker gets its share, where the settings do not say otherwise. */
-function shareOfCores(values: ServeValues, workers: number): ServeValues {
+/** Of the cores, where the settings do not say otherwise, and of the models' memory each worker gets its share. */
+function shareOfMachine(values: ServeValues, workers: number): ServeValues {
   const share = Math.max(1, Math.floor(usableCores() / workers));
+  const memory = values["model-memory-limit"];
   return {
     ...values,
     "model-threads": values["model-threads"] || share,
+    "model-memory-limit": memory === undefined ? undefined : Math.ceil(memory / workers),
     "intra-op-threads": values["intra-op-threads"] || share,
   };
 }

@@ -15,6 +15,7 @@ import { createPredictor, type Predictor } from "../predictor/predictor.ts";
 import { createDrainGate } from "../rpc/drain-gate.ts";
 import { HealthRegistry } from "../rpc/health-registry.ts";
 import type { Command } from "./command.ts";
+import { returnFreedMemory } from "./freed-memory.ts";
 import { packageVersion } from "./package-version.ts";
 import type { Program } from "./program.ts";
 import { parseReplicas } from "./replica-bounds.ts";
@@ -68,6 +69,7 @@ async function serve(argv: readonly string[], program: Program): Promise<number>
   });
   const repositories = positionals.length > 0 ? positionals : values["model-repository"];
   checkServeValues(values, repositories);
+  if (values["model-memory-limit"] !== undefined) returnFreedMemory(program);
   if (values["allow-remote-control"] && !asksForCredentials(values)) {
     createLogger(values["log-level"], values["log-format"]).warn(
       {},
@@ -105,6 +107,11 @@ export async function runServer(
     modelName: values["model-name"],
     controlMode: values["model-control-mode"],
     loadModels: values["load-model"],
+    modelLoading: values["model-loading"],
+    preloadModels: values["preload-model"],
+    pinModels: values["pin-model"],
+    modelMemoryBytes: values["model-memory-limit"] ?? 0,
+    modelLoadTimeoutMs: values["model-load-timeout"],
     pollIntervalMs: values["repository-poll-interval"],
     allowRemoteControl: values["allow-remote-control"],
     strictReadiness: values["strict-readiness"],

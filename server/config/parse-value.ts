@@ -76,6 +76,7 @@ export function defaultOf(setting: Setting): SettingValue {
       return [];
     case "duration":
     case "bytes": {
+      if (setting.default === undefined) return undefined;
       const parsed = parseValue(setting, setting.default);
       if (!("value" in parsed))
         throw new Error(`the default ${setting.default} is not ${parsed.expected}`);

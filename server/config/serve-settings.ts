@@ -59,6 +59,36 @@ export const serveSettings = {
     default: false,
     help: "Accept control calls (load, unload, shared memory) from other machines without credentials; anyone who reaches the port can then take models away",
   },
+  "model-loading": {
+    kind: "choice",
+    group: "Models in memory",
+    choices: ["eager", "lazy"],
+    default: "eager",
+    help: "eager: models are loaded at start; lazy: by their first call, which waits for it (docs/model-memory.md)",
+  },
+  "preload-model": {
+    kind: "list",
+    group: "Models in memory",
+    placeholder: "NAME",
+    help: "Model to load at start though --model-loading is lazy",
+  },
+  "model-memory-limit": {
+    kind: "bytes",
+    group: "Models in memory",
+    help: "Memory that models may take, of all workers together; where it does not do, the model used least recently leaves and its next call loads it again",
+  },
+  "pin-model": {
+    kind: "list",
+    group: "Models in memory",
+    placeholder: "NAME",
+    help: "Model to load at start that never leaves to make room",
+  },
+  "model-load-timeout": {
+    kind: "duration",
+    group: "Models in memory",
+    default: "30s",
+    help: "Time that a call may wait for its model to be loaded, and a load for memory",
+  },
   workers: {
     kind: "integer",
     group: "Execution",

@@ -50,7 +50,8 @@ export interface DurationSetting extends SettingBase {
 /** A size such as `512`, `64KiB`, `64MiB`, `1GiB`; the value is in bytes. */
 export interface BytesSetting extends SettingBase {
   readonly kind: "bytes";
-  readonly default: string;
+  /** Without one the value is `undefined` unless it is given. */
+  readonly default?: string;
   /** What 0 means; without it 0 is refused. */
   readonly zero?: string;
 }
@@ -79,13 +80,17 @@ type ValueOf<S extends Setting> = S extends { kind: "text" | "path" }
   ? S extends { default: string }
     ? string
     : string | undefined
-  : S extends ChoiceSetting<infer C>
-    ? C
-    : S extends { kind: "integer" | "duration" | "bytes" }
+  : S extends { kind: "bytes" }
+    ? S extends { default: string }
       ? number
-      : S extends { kind: "boolean" }
-        ? boolean
-        : readonly string[];
+      : number | undefined
+    : S extends ChoiceSetting<infer C>
+      ? C
+      : S extends { kind: "integer" | "duration" }
+        ? number
+        : S extends { kind: "boolean" }
+          ? boolean
+          : readonly string[];
 
 /** Where a value came from. */
 export type SettingSource = "flag" | "environment" | "file" | "default";

@@ -94,6 +94,40 @@ export function decoupledNeedsStream(model: string): TensorwireError {
   );
 }
 
+/**
+ * A model does not fit into the memory that models may take.
+ *
+ * @param stayingBytes - what the models take that stay, an older version of the same model among them
+ */
+export function modelMemoryExceeded(
+  model: string,
+  bytes: number,
+  limitBytes: number,
+  stayingBytes: number,
+): TensorwireError {
+  const beside =
+    stayingBytes > 0 ? `, of which ${stayingBytes} are taken by models that stay there` : "";
+  return new TensorwireError(
+    "MODEL_MEMORY_EXCEEDED",
+    `model "${model}" needs ${bytes} bytes of memory, and models may take ${limitBytes}${beside}; raise --model-memory-limit, or unload or unpin others`,
+    {
+      model,
+      neededBytes: `${bytes}`,
+      limitBytes: `${limitBytes}`,
+      stayingBytes: `${stayingBytes}`,
+    },
+  );
+}
+
+/** A call waited too long for its model to be loaded, or a load for memory. */
+export function modelLoadTimeout(model: string, waitedMs: number): TensorwireError {
+  return new TensorwireError(
+    "MODEL_LOAD_TIMEOUT",
+    `model "${model}" was not in memory after ${waitedMs} ms: it is still being loaded, or other models are busy in the memory that it needs; try again later, or raise --model-load-timeout`,
+    { model, waitedMs: `${waitedMs}`, retryAfterMs: "1000" },
+  );
+}
+
 /** A step of an ensemble failed; a model that is not there is the server's matter, not the caller's. */
 export function ensembleStepFailed(model: string, step: string, thrown: unknown): TensorwireError {
   const { reason, message, metadata, cause } = fromUnknown(thrown);

@@ -46,6 +46,8 @@ export const registry = {
   MODEL_NAME_INVALID: { code: Code.InvalidArgument, http: 400 },
   MODEL_NOT_READY: { code: Code.Unavailable, http: 503 },
   MODEL_LOAD_FAILED: { code: Code.Unavailable, http: 503 },
+  MODEL_LOAD_TIMEOUT: { code: Code.Unavailable, http: 503 },
+  MODEL_MEMORY_EXCEEDED: { code: Code.ResourceExhausted, http: 507 },
   MODEL_CONFIG_INVALID: { code: Code.InvalidArgument, http: 400 },
   MODEL_UNSUPPORTED: { code: Code.Unimplemented, http: 501 },
   DECOUPLED_NEEDS_STREAM: { code: Code.Unimplemented, http: 501 },

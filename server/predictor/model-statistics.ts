@@ -68,10 +68,14 @@ export class ModelStatistics {
     this.lastInferenceMs = Date.now();
   }
 
-  /** @param cache - hits and misses of the same version, if its answers are cached */
+  /**
+   * @param memoryBytes - what the model takes; 0 if it is not in memory, or that is not known
+   * @param cache - hits and misses of the same version, if its answers are cached
+   */
   toMessage(
     name: string,
     version: string,
+    memoryBytes: number,
     cache?: CacheCounts,
   ): MessageInitShape<typeof ModelStatisticsSchema> {
     const zero = { count: 0n, ns: 0n };
@@ -91,6 +95,8 @@ export class ModelStatistics {
         cacheHit: cache?.hit.toMessage() ?? zero,
         cacheMiss: cache?.miss.toMessage() ?? zero,
       },
+      memoryUsage:
+        memoryBytes > 0 ? [{ type: "CPU", id: 0n, byteSize: BigInt(Math.round(memoryBytes)) }] : [],
       batchStats: [...this.#batches]
         .sort(([a], [b]) => a - b)
         .map(([size, { input, infer, output }]) => ({

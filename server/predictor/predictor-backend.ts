@@ -6,23 +6,20 @@ import type {
   RepositoryModelUnloadRequest,
 } from "../../gen/inference/grpc_service_pb.ts";
 import type { ModelConfig } from "../../gen/inference/model_config_pb.ts";
-import { fromUnknown } from "../errors/from-unknown.ts";
 import { modelNameInvalid } from "../errors/model-errors.ts";
 import { parameterInvalid } from "../errors/request-errors.ts";
 import { TensorwireError } from "../errors/tensorwire-error.ts";
 import type { SettableLog } from "../observability/logger.ts";
 import type { TraceControl } from "../observability/trace-control.ts";
-import type { InferRequest } from "../rpc/infer-messages.ts";
 import type { InferenceBackend } from "../rpc/inference-backend.ts";
 import { createSettingCalls } from "../rpc/setting-calls.ts";
 import { type ControlPolicy, checkControl, checkNearness } from "./control-policy.ts";
 import { readConfigOverride } from "./model-config/read-config.ts";
+import { modelSource } from "./model-source.ts";
 import type { IndexRow } from "./repository/model-entry.ts";
 import { compareVersions } from "./repository/model-name.ts";
 import type { LoadRequest, Repository } from "./repository/repository.ts";
-import { servingModel } from "./repository/version-state.ts";
-import type { ServedModel } from "./served-model.ts";
-import { type AnsweringModel, namesRegion, throughMemory } from "./shared-memory/memory-call.ts";
+import { type RestingModel, servingModel } from "./repository/version-state.ts";
 import { createMemoryControl } from "./shared-memory/memory-control.ts";
 import type { RegionTable } from "./shared-memory/region-table.ts";
 import type { TensorSpec } from "./signature.ts";
@@ -58,9 +55,7 @@ export interface PredictorBackendOptions {
 /** GRPCInferenceService over a model repository. */
 export function createPredictorBackend(options: PredictorBackendOptions): InferenceBackend {
   const { repository, control, regions, log, traces } = options;
-  const find = ({ modelName, modelVersion }: InferRequest): ServedModel =>
-    repository.resolve(modelName, modelVersion);
-  const resolve = regions ? withMemory(find, regions) : find;
+  const models = modelSource(repository, regions);
 
   return {
     async serverLive() {
@@ -70,52 +65,52 @@ export function createPredictorBackend(options: PredictorBackendOptions): Infere
       return { ready: options.isReady() };
     },
     async modelReady({ name, version }) {
-      try {
-        repository.resolve(name, version);
-        return { ready: true };
-      } catch (thrown) {
-        const error = fromUnknown(thrown);
-        if (error.reason === "MODEL_NOT_FOUND" || error.reason === "MODEL_VERSION_INVALID")
-          throw error;
-        return { ready: false };
-      }
+      return { ready: repository.answers(name, version) };
     },
     async serverMetadata() {
       const more = regions ? ["system_shared_memory"] : [];
       const { serverName: name, serverVersion: version } = options;
       return { name, version, extensions: [...extensions, ...more] };
     },
-    async modelMetadata({ name, version }) {
-      const model = repository.resolve(name, version);
+    async modelMetadata({ name, version }, context) {
+      const model = await repository.describe(name, version, context);
       return {
         name,
-        versions: version === "" ? repository.loadedVersions(name) : [version],
+        versions: version === "" ? repository.availableVersions(name) : [version],
         platform: model.config.platform,
         inputs: model.signature.inputs.map(tensorMetadata),
         outputs: model.signature.outputs.map(tensorMetadata),
       };
     },
-    async modelConfig({ name, version }) {
-      return { config: repository.resolve(name, version).config };
+    async modelConfig({ name, version }, context) {
+      return { config: (await repository.describe(name, version, context)).config };
     },
     modelInfer(request, context) {
-      return resolve(request).infer(request, context);
+      const model = models.find(request);
+      if (model) return model.infer(request, context);
+      return models.recall(request, context, (loaded) => loaded.infer(request, context));
     },
     modelStreamInfer(requests, context) {
       // A client of Triton asks by this header for a status instead of an answer with a message.
       const throws = context.requestHeader.get("triton_grpc_error") === "true";
-      return streamInfer(requests, context, resolve, throws);
+      return streamInfer(requests, context, models, throws);
     },
     async modelStatistics({ name, version }) {
-      const models = name === "" ? [...repository.served()] : versionsOf(repository, name, version);
+      const known = name === "" ? [...repository.known()] : versionsOf(repository, name, version);
       return {
-        modelStats: models
+        modelStats: known
           .toSorted((a, b) =>
             a.name < b.name ? -1 : a.name > b.name ? 1 : compareVersions(a.version, b.version),
           )
-          .map(({ name: each, version: loaded, statistics, executor }) =>
-            statistics.toMessage(each, loaded, executor.cache),
-          ),
+          .map((model) => {
+            const executor = repository.executorOf(model);
+            return model.statistics.toMessage(
+              model.name,
+              model.version,
+              executor?.memoryBytes ?? 0,
+              executor?.cache,
+            );
+          }),
       };
     },
     async repositoryIndex({ repositoryName, ready }) {
@@ -155,19 +150,8 @@ export function createPredictorBackend(options: PredictorBackendOptions): Infere
       log,
       traces,
       checkControl: (context, call) => checkNearness(control, context, call),
-      checkModel: (model) => void repository.resolve(model, ""),
+      checkModel: (model) => void repository.find(model, ""),
     }),
-  };
-}
-
-/** Gives calls with tensors in shared memory a model that finds them there. */
-function withMemory(
-  find: (request: InferRequest) => ServedModel,
-  regions: RegionTable,
-): (request: InferRequest) => AnsweringModel {
-  return (request) => {
-    const model = find(request);
-    return namesRegion(request) ? throughMemory(model, regions) : model;
   };
 }
 
@@ -179,12 +163,13 @@ function tensorMetadata({ name, datatype, shape }: TensorSpec): {
   return { name, datatype, shape: shape.map(BigInt) };
 }
 
-function versionsOf(repository: Repository, name: string, version: string): ServedModel[] {
-  if (version !== "") return [repository.resolve(name, version)];
-  const versions = repository.loadedVersions(name);
-  // Of a model without a loaded version the error says why.
-  if (versions.length === 0) repository.resolve(name, "");
-  return versions.map((loaded) => repository.resolve(name, loaded));
+function versionsOf(repository: Repository, name: string, version: string): RestingModel[] {
+  const known = [...repository.known()].filter(
+    (model) => model.name === name && (version === "" || model.version === version),
+  );
+  // Of a model that does not answer calls the error says why.
+  if (known.length === 0) repository.find(name, version);
+  return known;
 }
 
 function indexRow({
@@ -195,6 +180,17 @@ function indexRow({
   switch (state.kind) {
     case "ready":
       return { name, version, state: "READY", reason: "" };
+    case "standby":
+      return { name, version, state: "READY", reason: "not in memory: the next call loads it" };
+    case "recalling":
+      return { name, version, state: "READY", reason: "being loaded for the calls that wait" };
+    case "evicting":
+      return {
+        name,
+        version,
+        state: "READY",
+        reason: "makes room for another model: the next call loads it again",
+      };
     case "loading":
       return { name, version, state: "LOADING", reason: "" };
     case "unloading":

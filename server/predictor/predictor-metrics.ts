@@ -3,6 +3,7 @@ import { BoundHistogram, type HistogramCell } from "../observability/bound-metri
 import type { SequenceCounts } from "./executor.ts";
 import { tritonFailure, tritonFailures } from "./failure-reason.ts";
 import type { Repository } from "./repository/repository.ts";
+import { answersCalls, type RestingModel } from "./repository/version-state.ts";
 import type { CallObserver, ServedModel } from "./served-model.ts";
 
 const labels = ["model", "version"] as const;
@@ -14,7 +15,7 @@ const buckets = [
 ];
 
 /** Counters under Triton's names: help, and the value of a model version. */
-const counters: readonly (readonly [string, string, (model: ServedModel) => number])[] = [
+const counters: readonly (readonly [string, string, (model: RestingModel) => number])[] = [
   [
     "nv_inference_request_success",
     "Successful inference requests",
@@ -132,6 +133,7 @@ export function registerModelMetrics(
       this.set(sharedBytes());
     },
   });
+  registerMemoryMetrics(registry, repository);
   for (const [name, help, value] of counters) {
     new Counter({
       name,
@@ -140,7 +142,7 @@ export function registerModelMetrics(
       registers: [registry],
       collect() {
         this.reset();
-        for (const model of repository.served())
+        for (const model of repository.known())
           this.inc({ model: model.name, version: model.version }, value(model));
       },
     });
@@ -152,7 +154,7 @@ export function registerModelMetrics(
     registers: [registry],
     collect() {
       this.reset();
-      for (const { name: model, version, statistics } of repository.served()) {
+      for (const { name: model, version, statistics } of repository.known()) {
         // Those that have not happened are there with 0, so that a rate sees the first one.
         for (const reason of tritonFailures) this.inc({ model, version, reason }, 0);
         for (const [reason, count] of statistics.failures)
@@ -167,7 +169,7 @@ export function registerModelMetrics(
     registers: [registry],
     collect() {
       this.reset();
-      for (const { name: model, version, statistics } of repository.served()) {
+      for (const { name: model, version, statistics } of repository.known()) {
         for (const [reason, count] of statistics.failures)
           this.inc({ model, version, reason }, count);
       }
@@ -197,7 +199,7 @@ export function registerModelMetrics(
   registerSequenceMetrics(registry, repository);
   new Gauge({
     name: "tensorwire_model_ready",
-    help: "1 for a model version that answers calls, 0 for one that does not",
+    help: "1 for a model version that answers calls, be it once it is back in memory, 0 for one that does not",
     labelNames: labels,
     // Of several workers: whether it answers calls in all of them.
     aggregator: "min",
@@ -205,7 +207,7 @@ export function registerModelMetrics(
     collect() {
       this.reset();
       for (const { name: model, version, state } of repository.index()) {
-        this.set({ model, version }, state.kind === "ready" ? 1 : 0);
+        this.set({ model, version }, answersCalls(state) ? 1 : 0);
       }
     },
   });
@@ -256,6 +258,62 @@ function registerSequenceMetrics(registry: Registry, repository: Repository): vo
           this.inc({ model, version, cause }, count);
         }
       }
+    },
+  });
+}
+
+/** Which models are in memory, and what calls and loads wait for it. */
+function registerMemoryMetrics(registry: Registry, repository: Repository): void {
+  new Gauge({
+    name: "tensorwire_model_memory_limit_bytes",
+    help: "Memory that models may take (--model-memory-limit); 0 for any",
+    registers: [registry],
+    collect() {
+      this.set(repository.memoryLimitBytes);
+    },
+  });
+  new Gauge({
+    name: "tensorwire_model_memory_bytes",
+    help: "Memory that a model version takes, as seen when it was loaded; not there for one that is not in memory",
+    labelNames: labels,
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const entry of repository.entries()) {
+        for (const { name: model, version, executor } of entry.inMemory())
+          this.set({ model, version }, executor.memoryBytes);
+      }
+    },
+  });
+  new Gauge({
+    name: "tensorwire_model_loading_requests",
+    help: "Requests that wait until their model is in memory; at most --max-queue-size",
+    labelNames: ["model"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { name: model, waiting } of repository.entries())
+        this.set({ model }, waiting.size);
+    },
+  });
+  new Counter({
+    name: "tensorwire_model_recalls_total",
+    help: "Loads of a model because calls waited for it",
+    labelNames: ["model"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { name: model, recalls } of repository.entries()) this.inc({ model }, recalls);
+    },
+  });
+  new Counter({
+    name: "tensorwire_model_evictions_total",
+    help: "Times that a model was taken out of memory to make room for another",
+    labelNames: ["model"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { name: model, evictions } of repository.entries()) this.inc({ model }, evictions);
     },
   });
 }

@@ -18,9 +18,13 @@ import { createPredictorBackend } from "./predictor-backend.ts";
 import { createInferenceHistograms, registerModelMetrics } from "./predictor-metrics.ts";
 import type { IndexRow, ReadinessListener } from "./repository/model-entry.ts";
 import { Repository } from "./repository/repository.ts";
-import { servingModel } from "./repository/version-state.ts";
+import { answersCalls } from "./repository/version-state.ts";
 import { registerMemoryMetrics } from "./shared-memory/memory-metrics.ts";
 import { type RegionLimits, RegionTable } from "./shared-memory/region-table.ts";
+import { afterMs } from "./turn-end.ts";
+
+/** When models come into memory: at start, or with their first call. */
+export type ModelLoading = "eager" | "lazy";
 
 /** Settings of a predictor; docs/settings.md has the defaults. */
 export interface PredictorOptions {
@@ -31,6 +35,16 @@ export interface PredictorOptions {
   readonly controlMode: ModelControlMode;
   /** Models to load at start in mode `explicit`; `*` is all. */
   readonly loadModels: readonly string[];
+  /** `lazy`: models are loaded by their first call; `eager`: at start. */
+  readonly modelLoading: ModelLoading;
+  /** Models to load at start though the others are lazy. */
+  readonly preloadModels: readonly string[];
+  /** Models to load at start that never leave to make room. */
+  readonly pinModels: readonly string[];
+  /** Memory that all models may take, in bytes; 0 for any. */
+  readonly modelMemoryBytes: number;
+  /** Time that a call may wait for its model to be loaded, and a load for memory, in ms. */
+  readonly modelLoadTimeoutMs: number;
   /** Time between two looks at the folders in mode `poll`, in ms. */
   readonly pollIntervalMs: number;
   readonly allowRemoteControl: boolean;
@@ -109,6 +123,14 @@ export function createPredictor(options: PredictorOptions): Predictor {
     ),
     backend: () => backend,
     responses,
+    memory: {
+      limitBytes: options.modelMemoryBytes,
+      pinned: options.pinModels,
+      loadTimeoutMs: options.modelLoadTimeoutMs,
+      maxWaitingCalls: options.maxQueueSize,
+      now: () => performance.now(),
+      after: afterMs,
+    },
     maxQueueSize: options.maxQueueSize,
     maxMessageBytes: options.maxMessageBytes,
     observer: createInferenceHistograms(registry),
@@ -127,7 +149,7 @@ export function createPredictor(options: PredictorOptions): Predictor {
 
   const poll = async (): Promise<void> => {
     try {
-      await repository.poll();
+      await repository.poll(options.modelLoading === "lazy" ? "stand by" : "load");
     } catch (error) {
       log.error({ err: error }, "the model repository could not be read; it is tried again");
     }
@@ -140,7 +162,7 @@ export function createPredictor(options: PredictorOptions): Predictor {
     if (!options.strictReadiness) return true;
     return repository
       .index()
-      .every(({ state }) => servingModel(state) !== undefined || state.kind === "unloaded");
+      .every(({ state }) => answersCalls(state) || state.kind === "unloaded");
   };
 
   const backend = createPredictorBackend({
@@ -159,10 +181,14 @@ export function createPredictor(options: PredictorOptions): Predictor {
     async start() {
       const present = await repository.scan();
       const all = controlMode !== "explicit" || options.loadModels.includes("*");
-      const names = all ? present : options.loadModels;
+      const first = new Set([...options.pinModels, ...options.preloadModels]);
+      const names = new Set([...first, ...(all ? present : options.loadModels)]);
       // What is in the repository and fails shows in the index; what is not there does not.
-      const missing = names.find((name) => !present.includes(name));
-      await repository.loadAll(names.filter((name) => present.includes(name)));
+      const missing = [...names].find((name) => !present.includes(name));
+      const others = present.filter((name) => names.has(name) && !first.has(name));
+      await repository.loadAll(present.filter((name) => first.has(name)));
+      if (options.modelLoading === "lazy") await repository.standByAll(others);
+      else await repository.loadAll(others, "free");
       if (missing !== undefined) throw modelNotFound(missing);
       started = true;
       if (controlMode === "poll") {

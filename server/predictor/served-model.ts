@@ -17,7 +17,7 @@ import { toNs } from "./duration.ts";
 import { encodeOutputs } from "./encode-response.ts";
 import type { Execution, Executor, TensorCall } from "./executor.ts";
 import { parameterValue } from "./infer-parameter.ts";
-import { type ExecutionTimes, ModelStatistics } from "./model-statistics.ts";
+import type { ExecutionTimes, ModelStatistics } from "./model-statistics.ts";
 import type { ModelSignature } from "./signature.ts";
 
 /** What a version is made of. */
@@ -35,6 +35,7 @@ export interface ServedModelParts {
   readonly maxQueueSize: number;
   readonly observer: CallObserver;
   readonly traces: ModelTraces;
+  readonly statistics: ModelStatistics;
 }
 
 /**
@@ -65,7 +66,7 @@ export class ServedModel {
   readonly repeats: Repeats;
   /** Number of this load: no two are the same, also of one version. */
   readonly #load = ++loads;
-  readonly statistics = new ModelStatistics();
+  readonly statistics: ModelStatistics;
   readonly #readsOptions: boolean;
   readonly #observer: CallObserver;
   readonly #traces: ModelTraces;
@@ -78,6 +79,7 @@ export class ServedModel {
     this.executor = parts.executor;
     this.maxQueueSize = parts.maxQueueSize;
     this.repeats = parts.repeats;
+    this.statistics = parts.statistics;
     this.#readsOptions = parts.readsOptions;
     this.#observer = parts.observer;
     this.#traces = parts.traces;

@@ -1,10 +1,11 @@
 import { fromUnknown } from "../errors/from-unknown.ts";
 import { AbortGroup } from "../rpc/abort-group.ts";
 import type { CallAbort } from "../rpc/call-context.ts";
-import type { InferRequest } from "../rpc/infer-messages.ts";
+import type { InferRequest, InferResponse } from "../rpc/infer-messages.ts";
 import type { StreamInferResponse } from "../rpc/inference-backend.ts";
 import { abortError } from "./abort-error.ts";
 import { Handover } from "./handover.ts";
+import type { ModelSource } from "./model-source.ts";
 import type { AnsweringModel } from "./shared-memory/memory-call.ts";
 
 /** Requests of one stream that are under way at once; the next is read when one of them has ended. */
@@ -18,19 +19,18 @@ const mostAtOnce = 64;
  * The next answer is made ready while the last one is on its way; a reader that is slow holds up the
  * models, not the memory.
  *
- * @param resolve - gives the model of a request, or throws
  * @param throws - a request that fails ends the stream with its status instead
  * @throws TensorwireError `DEADLINE_EXCEEDED`, `CALL_CANCELLED`, or what reading the requests threw
  */
 export async function* streamInfer(
   requests: AsyncIterable<InferRequest>,
   call: CallAbort,
-  resolve: (request: InferRequest) => AnsweringModel,
+  models: ModelSource,
   throws: boolean,
 ): AsyncGenerator<StreamInferResponse> {
   const group = new AbortGroup(call);
   const answers = new Handover<StreamInferResponse>();
-  const reading = readAll(requests, group, answers, resolve);
+  const reading = readAll(requests, group, answers, models);
   // What it throws reaches the reader through the hand-over.
   reading.catch(() => {});
   try {
@@ -48,7 +48,7 @@ async function readAll(
   requests: AsyncIterable<InferRequest>,
   group: AbortGroup,
   answers: Handover<StreamInferResponse>,
-  resolve: (request: InferRequest) => AnsweringModel,
+  models: ModelSource,
 ): Promise<void> {
   const underWay = new Set<Promise<void>>();
   let inOrder: Promise<void> = Promise.resolve();
@@ -56,8 +56,10 @@ async function readAll(
     for await (const request of requests) {
       if (answers.stopped) return;
       if (group.aborted) throw abortError(group.child(), "during the stream");
-      const work = answerOne(request, group, answers, resolve, inOrder);
-      if (work.ordered) inOrder = work.done;
+      const work = answerOne(request, group, answers, models, inOrder);
+      inOrder = work.inOrder;
+      // Its failure is that of the work itself.
+      inOrder.catch(() => {});
       const tracked = work.done.finally(() => underWay.delete(tracked));
       tracked.catch((error: unknown) => answers.fail(error));
       underWay.add(tracked);
@@ -75,50 +77,101 @@ function answerOne(
   request: InferRequest,
   group: AbortGroup,
   answers: Handover<StreamInferResponse>,
-  resolve: (request: InferRequest) => AnsweringModel,
+  models: ModelSource,
   before: Promise<void>,
-): { readonly ordered: boolean; readonly done: Promise<void> } {
-  let model: AnsweringModel;
+): Work {
+  let model: AnsweringModel | undefined;
   try {
-    model = resolve(request);
+    model = models.find(request);
   } catch (thrown) {
     const answer = failedAnswer(request, thrown);
-    return { ordered: true, done: before.then(() => answers.give(answer)) };
+    const done = before.then(() => answers.give(answer));
+    return { inOrder: done, done };
   }
   const child = group.child();
-  const source = model.stream(request, child);
-  if (model.decoupled) return { ordered: false, done: passOn(request, source, answers) };
+  if (model) {
+    const begun = begin(model, request, child);
+    if (model.decoupled) return { inOrder: before, done: passOn(request, begun, answers) };
+    const done = before.then(() => giveOne(request, begun, answers));
+    return { inOrder: done, done };
+  }
+  const recalled = models.recall(request, child, (loaded) => ({
+    decoupled: loaded.decoupled,
+    begun: begin(loaded, request, child),
+  }));
+  const done = recalled.then(
+    async ({ decoupled, begun }) => {
+      if (decoupled) return passOn(request, begun, answers);
+      await before;
+      await giveOne(request, begun, answers);
+    },
+    async (thrown: unknown) => {
+      const answer = failedAnswer(request, thrown);
+      await before;
+      await answers.give(answer);
+    },
+  );
+  // Whether the order counts is known when the model is in memory.
+  const inOrder = recalled.then(
+    ({ decoupled }) => (decoupled ? before : done),
+    () => done,
+  );
+  return { inOrder, done };
+}
+
+/** Answers on their way. */
+interface Work {
+  /** When the answers of later requests whose order counts may come. */
+  readonly inOrder: Promise<void>;
+  readonly done: Promise<void>;
+}
+
+/** The answers of a request, the first of which is being made. */
+interface Begun {
+  readonly source: AsyncGenerator<InferResponse>;
+  readonly first: Promise<IteratorResult<InferResponse>>;
+}
+
+function begin(model: AnsweringModel, request: InferRequest, call: CallAbort): Begun {
+  const source = model.stream(request, call);
   const first = source.next();
   // Another request may fail the stream before this one is looked at.
   first.catch(() => {});
-  return {
-    ordered: true,
-    done: before.then(async () => {
-      let answer: StreamInferResponse;
-      try {
-        const { value } = await first;
-        answer = { inferResponse: value };
-      } catch (thrown) {
-        answer = failedAnswer(request, thrown);
-      }
-      await answers.give(answer);
-    }),
-  };
+  return { source, first };
+}
+
+async function giveOne(
+  request: InferRequest,
+  { first }: Begun,
+  answers: Handover<StreamInferResponse>,
+): Promise<void> {
+  let answer: StreamInferResponse;
+  try {
+    const { value } = await first;
+    answer = { inferResponse: value };
+  } catch (thrown) {
+    answer = failedAnswer(request, thrown);
+  }
+  await answers.give(answer);
 }
 
 async function passOn(
   request: InferRequest,
-  source: AsyncGenerator<NonNullable<StreamInferResponse["inferResponse"]>>,
+  { source, first }: Begun,
   answers: Handover<StreamInferResponse>,
 ): Promise<void> {
   try {
-    for await (const inferResponse of source) {
-      await answers.give({ inferResponse });
-      // Nobody reads any more: leaving the loop ends the model's work.
+    let result = await first;
+    while (!result.done) {
+      await answers.give({ inferResponse: result.value });
+      // Nobody reads any more: this ends the model's work.
       if (answers.stopped) return;
+      result = await source.next();
     }
   } catch (thrown) {
     await answers.give(failedAnswer(request, thrown));
+  } finally {
+    await source.return(undefined);
   }
 }
 

@@ -14,7 +14,7 @@ const maxConfigBytes = 4 * 1024 * 1024;
  * @throws TensorwireError `MODEL_CONFIG_INVALID` with line and column
  */
 export async function readConfigFile(model: string, path: string): Promise<ModelConfig> {
-  const bytes = await readFile(path);
+  const bytes = await readConfigBytes(model, path);
   if (bytes.byteLength > maxConfigBytes) {
     throw modelConfigInvalid(
       model,
@@ -25,6 +25,14 @@ export async function readConfigFile(model: string, path: string): Promise<Model
     return fromText(ModelConfigSchema, bytes.toString("utf8"));
   } catch (error) {
     throw modelConfigInvalid(model, `cannot be parsed: ${messageOf(error)}`, error);
+  }
+}
+
+async function readConfigBytes(model: string, path: string): Promise<Buffer> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    throw modelConfigInvalid(model, `cannot be read: ${messageOf(error)}`, error);
   }
 }
 

@@ -10,6 +10,7 @@ import { modelConfigInvalid, modelUnsupported } from "../../errors/model-errors.
 import { CustomExecutor } from "../engines/custom/custom-executor.ts";
 import { ModelThread, type ModelThreadOptions } from "../engines/custom/model-thread.ts";
 import { threadSequences } from "../engines/custom/thread-sequences.ts";
+import { memoryGrowth } from "../engines/memory-growth.ts";
 import { completeConfig, type ModelKind } from "../model-config/complete-config.ts";
 import { readInstances } from "../model-config/read-instances.ts";
 import { readAllLabels } from "../model-config/read-labels.ts";
@@ -77,6 +78,7 @@ export async function loadCustom(
     throw modelUnsupported(name, "a model that comes with the request must be data, not code");
   }
   const count = readInstances(name, given);
+  const growth = memoryGrowth();
   const threads = await startThreads(count, {
     name,
     version,
@@ -87,6 +89,7 @@ export async function loadCustom(
     backend: context.backend,
     log: context.log,
   });
+  const memoryBytes = growth();
   try {
     const { model } = threads[0]!;
     const config = given ? clone(ModelConfigSchema, given) : create(ModelConfigSchema);
@@ -134,7 +137,7 @@ export async function loadCustom(
     return {
       config: completed.config,
       signature: completed.signature,
-      executor: new CustomExecutor(name, threads, schedule, context.maxQueueSize),
+      executor: new CustomExecutor(name, threads, schedule, context.maxQueueSize, memoryBytes),
       repeats: "unknown",
       readsOptions: true,
     };

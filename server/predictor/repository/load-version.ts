@@ -6,6 +6,7 @@ import type { Repeats } from "../cache/repeats.ts";
 import { type CacheUse, withCache } from "../cache/with-cache.ts";
 import type { EngineModel } from "../engines/engine.ts";
 import type { Executor } from "../executor.ts";
+import { ModelStatistics } from "../model-statistics.ts";
 import { type CallObserver, ServedModel } from "../served-model.ts";
 import type { ModelSignature } from "../signature.ts";
 import { customModule, loadCustom } from "./load-custom.ts";
@@ -50,6 +51,7 @@ export interface LoadedParts {
 /**
  * Loads one version: opens it, holds the configuration against it, and warms it up.
  *
+ * @param statistics - of the same version when it was in memory before; they go on
  * @throws TensorwireError `MODEL_LOAD_FAILED`, `MODEL_CONFIG_INVALID`, `MODEL_UNSUPPORTED`
  */
 export async function loadVersion(
@@ -57,6 +59,7 @@ export async function loadVersion(
   version: string,
   config: ModelConfig | undefined,
   context: LoadContext,
+  statistics: ModelStatistics = new ModelStatistics(),
 ): Promise<ServedModel> {
   const { maxQueueSize, observer } = context;
   const { name } = folder;
@@ -66,7 +69,7 @@ export async function loadVersion(
   try {
     const executor = withCache({ name, ...parts, repeats }, context);
     const model = { ...parts, name, version, executor, repeats, maxQueueSize, observer, traces };
-    return new ServedModel(model);
+    return new ServedModel({ ...model, statistics });
   } catch (error) {
     await parts.executor.release();
     throw error;

@@ -1,6 +1,7 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { ModelConfig } from "../../../gen/inference/model_config_pb.ts";
+import { messageOf } from "../../errors/from-unknown.ts";
 import { modelLoadFailed, modelUnsupported } from "../../errors/model-errors.ts";
 import { isPlainFileName } from "../model-config/plain-file-name.ts";
 import type { ModelFolder } from "./scan.ts";
@@ -17,7 +18,7 @@ export async function modelFile(
   config: ModelConfig | undefined,
 ): Promise<string> {
   const place = versionPlace(folder, version);
-  if ((await stat(place)).isFile()) return place;
+  if (await isModelFile(folder.name, version, place)) return place;
   const filename = config?.defaultModelFilename || "model.onnx";
   if (!isPlainFileName(filename)) {
     throw modelUnsupported(
@@ -32,6 +33,18 @@ export async function modelFile(
     throw modelLoadFailed(folder.name, `version ${version} has no file ${filename}`, error);
   }
   return path;
+}
+
+async function isModelFile(model: string, version: string, place: string): Promise<boolean> {
+  try {
+    return (await stat(place)).isFile();
+  } catch (error) {
+    throw modelLoadFailed(
+      model,
+      `version ${version} is not there any more: ${messageOf(error)}`,
+      error,
+    );
+  }
 }
 
 /**

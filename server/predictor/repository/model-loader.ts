@@ -4,59 +4,172 @@ import { modelConfigInvalid, modelLoadFailed } from "../../errors/model-errors.t
 import type { TensorwireError } from "../../errors/tensorwire-error.ts";
 import type { Log } from "../../observability/log.ts";
 import { readConfigFile } from "../model-config/read-config.ts";
+import type { MemoryBudget } from "../residency/memory-budget.ts";
+import type { ServedModel } from "../served-model.ts";
 import { isEnsemble, stepModels } from "./load-ensemble.ts";
 import { type LoadContext, loadVersion } from "./load-version.ts";
+import { versionBytes } from "./model-bytes.ts";
 import type { ModelEntry } from "./model-entry.ts";
+import { failedRecall, type LoadPlan, untried } from "./recall.ts";
 import { fingerprint } from "./scan.ts";
 import { selectVersions } from "./select-versions.ts";
-import { loading, servingModel, unloaded, unloading } from "./version-state.ts";
+import {
+  knownModel,
+  loading,
+  modelInMemory,
+  restingModel,
+  servingModel,
+  unloaded,
+  type VersionState,
+} from "./version-state.ts";
 
-/** Loads and unloads models, one after the other for each: call it within {@link ModelEntry.exclusive}. */
+/** What a loader works on. */
+export interface ModelLoaderOptions {
+  /** Of the repository, where an ensemble finds its own. */
+  readonly models: ReadonlyMap<string, ModelEntry>;
+  readonly context: LoadContext;
+  /** Memory that all models may take; `undefined` for any. */
+  readonly budget: () => MemoryBudget | undefined;
+  /** Monotonic clock, in ms. */
+  readonly now: () => number;
+}
+
+/** Longest time for which a model stays because its load took long, in ms. */
+const longestStayMs = 10_000;
+
+const never: AbortSignal = new AbortController().signal;
+
+/**
+ * Brings models into memory and out of it, one after the other for each: call it within
+ * {@link ModelEntry.exclusive}. With a budget, loads of all models come one after the other too.
+ */
 export class ModelLoader {
   readonly #models: ReadonlyMap<string, ModelEntry>;
   readonly #context: LoadContext;
+  readonly #budget: () => MemoryBudget | undefined;
+  readonly #now: () => number;
   readonly #log: Log;
 
-  /** @param models - of the repository, where an ensemble finds its own */
-  constructor(models: ReadonlyMap<string, ModelEntry>, context: LoadContext) {
+  constructor({ models, context, budget, now }: ModelLoaderOptions) {
     this.#models = models;
     this.#context = context;
+    this.#budget = budget;
+    this.#now = now;
     this.#log = context.log;
   }
 
   /**
-   * Loads the versions that the model's policy selects, then unloads those that it no longer selects. The
-   * models of an ensemble are loaded before it. A version that fails leaves what served before.
+   * Reads what is to be loaded: the configuration, and the versions that it selects.
    *
    * @param override - in place of config.pbtxt
-   * @throws TensorwireError why the configuration, or the first version, failed
+   * @throws TensorwireError `MODEL_CONFIG_INVALID`, `MODEL_LOAD_FAILED`; the entry keeps it as its failure
    */
-  async load(entry: ModelEntry, override: ModelConfig | undefined): Promise<void> {
-    const { name } = entry;
-    entry.fingerprint = await fingerprint(entry.folder);
-    let config: ModelConfig | undefined;
-    let wanted: string[];
+  async plan(entry: ModelEntry, override: ModelConfig | undefined): Promise<LoadPlan> {
     try {
-      config = override ?? (await this.#readConfig(entry));
-      wanted = await this.#prepare(entry, config);
+      const now = await fingerprint(entry.folder);
+      if (now !== entry.fingerprint) entry.measured.clear();
+      entry.fingerprint = now;
+      const plan = await readPlan(entry, override);
+      entry.failure = undefined;
+      return plan;
+    } catch (error) {
+      throw this.#fail(entry, error);
+    }
+  }
+
+  /**
+   * Loads the versions of a plan, then unloads the others. The models of an ensemble are loaded before it. A
+   * version that fails leaves what served before.
+   *
+   * @param signal - gives up as long as it waits for memory
+   * @throws TensorwireError why the steps, or the first version, failed
+   */
+  async load(entry: ModelEntry, plan: LoadPlan, signal: AbortSignal = never): Promise<void> {
+    entry.pending = plan;
+    try {
+      await this.#loadSteps(entry, plan, signal);
       entry.failure = undefined;
     } catch (error) {
-      entry.failure = fromUnknown(error);
-      this.#log.error(
-        { model: name, reason: entry.failure.reason, why: entry.failure.message },
-        "a model failed to load",
-      );
-      throw entry.failure;
+      entry.pending = undefined;
+      throw signal.aborted ? error : this.#fail(entry, error);
     }
-    const results = await Promise.all(
-      wanted.map((version) => this.#loadVersion(entry, version, config)),
-    );
-    const failure = results.find((error) => error !== undefined);
-    if (results.every((error) => error !== undefined)) throw failure;
-    for (const version of entry.versions) {
-      if (!wanted.includes(version)) await this.retire(entry, version);
+    try {
+      const errors = await this.#loadVersions(entry, plan, signal);
+      const [failure] = errors;
+      if (errors.length === plan.versions.length) throw failure;
+      entry.plan = plan;
+      entry.recall = undefined;
+      for (const version of entry.versions) {
+        if (!plan.versions.includes(version)) await this.retire(entry, version);
+      }
+      if (failure) throw failure;
+    } finally {
+      entry.pending = undefined;
     }
-    if (failure) throw failure;
+  }
+
+  /** Puts a model on standby: the next call loads it. What is in memory of it stays there. */
+  standBy(entry: ModelEntry, plan: LoadPlan): void {
+    entry.recall = untried(plan);
+    for (const version of plan.versions) {
+      const before = entry.state(version);
+      if (!before || !modelInMemory(before)) entry.set(version, standby(before));
+    }
+  }
+
+  /**
+   * Loads a model that is on standby; a model that is in memory by now is left alone.
+   *
+   * @throws TensorwireError as {@link load}; calls get it for a while, then the next one tries again
+   */
+  async recall(entry: ModelEntry, signal: AbortSignal): Promise<void> {
+    const { recall } = entry;
+    if (!recall || entry.isLoaded) return;
+    entry.recalls++;
+    try {
+      await this.load(entry, recall.plan, signal);
+    } catch (error) {
+      // A version of several that fails shows in the index; the others serve.
+      if (entry.isLoaded) return;
+      if (signal.aborted) throw error;
+      const before = recall.before && (await this.#loadBefore(entry, recall.before, signal));
+      for (const version of recall.plan.versions) {
+        const serves = [...entry.served()].some((model) => model.version === version);
+        if (!serves) entry.set(version, { kind: "failed", error: fromUnknown(error) });
+      }
+      if (before) return;
+      entry.recall = failedRecall(recall, this.#now());
+      throw error;
+    }
+  }
+
+  /**
+   * Takes a model out of memory, to be back with the next call. Its calls under way are answered first.
+   *
+   * @param signal - gives up as long as calls are under way
+   * @throws the signal's reason; the model serves on
+   */
+  async evict(entry: ModelEntry, signal: AbortSignal): Promise<void> {
+    const { plan } = entry;
+    const models = [...entry.served()];
+    if (!plan || models.length === 0) return;
+    const before = new Map(models.map(({ version }) => [version, entry.state(version)!]));
+    const versions = models.map(({ version }) => version);
+    entry.recall = untried({ ...plan, versions });
+    for (const model of models) entry.set(model.version, { kind: "evicting", model });
+    try {
+      await unlessAborted(Promise.all(models.map(({ executor }) => executor.idle())), signal);
+    } catch (error) {
+      for (const [version, state] of before) entry.set(version, state);
+      entry.recall = undefined;
+      throw error;
+    }
+    for (const model of models) {
+      await model.executor.release();
+      entry.set(model.version, { kind: "standby", last: restingModel(model) });
+    }
+    entry.evictions++;
+    this.#log.info({ model: entry.name, versions }, "a model made room for another");
   }
 
   /** Unloads a version; its calls under way are answered first. */
@@ -64,43 +177,42 @@ export class ModelLoader {
     const state = entry.state(version);
     const model = state && servingModel(state);
     if (model) {
-      entry.set(version, unloading);
+      entry.set(version, { kind: "unloading", model });
       await model.retire();
       this.#log.info({ model: entry.name, version }, "unloaded a model");
     }
     entry.set(version, unloaded);
   }
 
-  async #readConfig({ name, folder }: ModelEntry): Promise<ModelConfig | undefined> {
-    return folder.configPath ? readConfigFile(name, folder.configPath) : undefined;
+  #fail(entry: ModelEntry, thrown: unknown): TensorwireError {
+    const error = fromUnknown(thrown);
+    entry.failure = error;
+    this.#log.error(
+      { model: entry.name, reason: error.reason, why: error.message },
+      "a model failed to load",
+    );
+    return error;
   }
 
-  /** Sees to what the model needs, and gives the versions to load. */
-  async #prepare(entry: ModelEntry, config: ModelConfig | undefined): Promise<string[]> {
-    const { name, folder } = entry;
-    entry.steps = isEnsemble(config) ? stepModels(config) : [];
-    // An ensemble is its configuration, and needs no folder for it.
-    const wanted =
-      isEnsemble(config) && folder.versions.size === 0
-        ? ["1"]
-        : selectVersions(name, config, [...folder.versions.keys()]);
-    await this.#loadSteps(entry);
-    if (wanted.length > 0) return wanted;
-    throw modelLoadFailed(
-      name,
-      "its folder has no version, a subfolder with a positive number as its name",
-    );
+  /** Whether what served before the files changed could be loaded. */
+  async #loadBefore(entry: ModelEntry, plan: LoadPlan, signal: AbortSignal): Promise<boolean> {
+    try {
+      await this.load(entry, plan, signal);
+    } catch {
+      // Logged; what counts is why the new files failed.
+    }
+    return entry.isLoaded;
   }
 
   /**
-   * Sees to it that the models of an ensemble are loaded.
+   * Sees to it that the models of an ensemble are in memory.
    *
    * @throws TensorwireError `MODEL_CONFIG_INVALID` for a model that is not there, or if they wait for each
    * other; why a model failed
    */
-  async #loadSteps(entry: ModelEntry): Promise<void> {
+  async #loadSteps(entry: ModelEntry, plan: LoadPlan, signal: AbortSignal): Promise<void> {
     const { name } = entry;
-    for (const step of entry.steps) {
+    for (const step of plan.steps) {
       const needed = this.#models.get(step);
       if (!needed) {
         throw modelConfigInvalid(name, `has a step "${step}", which is not in the repository`);
@@ -113,7 +225,10 @@ export class ModelLoader {
         await needed.settled;
         if (needed.isLoaded) continue;
         if (needed.failure) throw needed.failure;
-        await needed.exclusive(() => this.load(needed, undefined));
+        await needed.exclusive(async () => {
+          if (needed.recall) await this.recall(needed, signal);
+          else await this.load(needed, await this.plan(needed, undefined), signal);
+        });
       } finally {
         entry.waitsFor.delete(step);
       }
@@ -128,26 +243,49 @@ export class ModelLoader {
     return false;
   }
 
+  /** Loads the versions of a plan, and gives the errors of those that failed. */
+  async #loadVersions(
+    entry: ModelEntry,
+    { versions, config }: LoadPlan,
+    signal: AbortSignal,
+  ): Promise<unknown[]> {
+    const load = (version: string): Promise<unknown> =>
+      this.#loadVersion(entry, version, config, signal);
+    let results: unknown[] = [];
+    if (this.#budget()) for (const version of versions) results.push(await load(version));
+    else results = await Promise.all(versions.map(load));
+    return results.filter((error) => error !== undefined);
+  }
+
   /** Loads one version and swaps it in; gives the error instead of throwing it. */
   async #loadVersion(
     entry: ModelEntry,
     version: string,
     config: ModelConfig | undefined,
-  ): Promise<TensorwireError | undefined> {
+    signal: AbortSignal,
+  ): Promise<unknown> {
     const { name } = entry;
     const before = entry.state(version);
     const old = before && servingModel(before);
-    if (!old) entry.set(version, loading);
-    const started = performance.now();
+    if (!old) entry.set(version, entry.recall ? recalling(before) : loading);
+    const started = this.#now();
     try {
-      const model = await loadVersion(entry.folder, version, config, this.#context);
+      const model = await this.#loadWithin(entry, version, config, signal);
+      const now = this.#now();
       entry.set(version, { kind: "ready", model });
-      const ms = Math.round(performance.now() - started);
-      const { placement } = model.executor;
-      this.#log.info({ model: name, version, placement, ms }, "loaded a model");
+      entry.measured.set(version, model.executor.memoryBytes);
+      entry.loadedMs = Date.now();
+      entry.stayUntilMs = now + Math.min(now - started, longestStayMs);
+      const ms = Math.round(now - started);
+      const { placement, memoryBytes } = model.executor;
+      this.#log.info({ model: name, version, placement, memoryBytes, ms }, "loaded a model");
       await old?.retire();
       return undefined;
     } catch (thrown) {
+      if (signal.aborted && !old && entry.recall) {
+        entry.set(version, standby(before));
+        return thrown;
+      }
       const error = fromUnknown(thrown);
       entry.set(version, { kind: "failed", error, ...(old ? { model: old } : {}) });
       this.#log.error(
@@ -156,5 +294,78 @@ export class ModelLoader {
       );
       return error;
     }
+  }
+
+  /**
+   * Loads a version within the budget: room is made for what it was seen to take, or else for its files, and
+   * again if it takes more.
+   */
+  async #loadWithin(
+    entry: ModelEntry,
+    version: string,
+    config: ModelConfig | undefined,
+    signal: AbortSignal,
+  ): Promise<ServedModel> {
+    const { folder, name } = entry;
+    const budget = this.#budget();
+    if (budget) {
+      const bytes = entry.measured.get(version) ?? (await versionBytes(folder, version));
+      await budget.makeRoom(name, bytes, signal);
+    }
+    const before = entry.state(version);
+    const statistics = before?.kind === "recalling" ? before.last?.statistics : undefined;
+    const model = await loadVersion(folder, version, config, this.#context, statistics);
+    if (!budget) return model;
+    const { memoryBytes } = model.executor;
+    entry.measured.set(version, memoryBytes);
+    try {
+      await budget.makeRoom(name, memoryBytes, signal);
+      return model;
+    } catch (error) {
+      await model.retire();
+      throw error;
+    }
+  }
+}
+
+async function readPlan(
+  { name, folder }: ModelEntry,
+  override: ModelConfig | undefined,
+): Promise<LoadPlan> {
+  const config =
+    override ?? (folder.configPath ? await readConfigFile(name, folder.configPath) : undefined);
+  const steps = isEnsemble(config) ? stepModels(config) : [];
+  // An ensemble is its configuration, and needs no folder for it.
+  const versions =
+    isEnsemble(config) && folder.versions.size === 0
+      ? ["1"]
+      : selectVersions(name, config, [...folder.versions.keys()]);
+  if (versions.length > 0) return { config, versions, steps };
+  throw modelLoadFailed(
+    name,
+    "its folder has no version, a subfolder with a positive number as its name",
+  );
+}
+
+function standby(before: VersionState | undefined): VersionState {
+  const last = before && knownModel(before);
+  return { kind: "standby", ...(last ? { last } : {}) };
+}
+
+function recalling(before: VersionState | undefined): VersionState {
+  const last = before && knownModel(before);
+  return { kind: "recalling", ...(last ? { last } : {}) };
+}
+
+/** Waits for work, but not longer than until the signal aborts. */
+async function unlessAborted(work: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => aborted.reject(signal.reason);
+  signal.throwIfAborted();
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
   }
 }

@@ -1,14 +1,21 @@
 import type { ModelConfig } from "../../../gen/inference/model_config_pb.ts";
 import { modelNotFound } from "../../errors/model-errors.ts";
 import type { Log } from "../../observability/log.ts";
+import type { CallAbort } from "../../rpc/call-context.ts";
+import type { Executor } from "../executor.ts";
 import type { ServedModel } from "../served-model.ts";
+import { followFolders, type NewModels } from "./follow-folders.ts";
 import type { LoadContext } from "./load-version.ts";
+import { versionBytes } from "./model-bytes.ts";
 import { type IndexRow, ModelEntry, type ReadinessListener } from "./model-entry.ts";
 import { ModelLoader } from "./model-loader.ts";
+import { ModelMemory, type ModelMemoryOptions } from "./model-memory.ts";
 import { checkModelName, checkVersion } from "./model-name.ts";
-import { fingerprint, type ModelFolder, scanRepositories } from "./scan.ts";
+import type { LoadPlan } from "./recall.ts";
+import { type ModelFolder, scanRepositories } from "./scan.ts";
 import { SettledFiles } from "./settled-files.ts";
 import { storeUpload, type UploadedModel } from "./uploaded-model.ts";
+import { answersCalls, knownModel, modelInMemory, type RestingModel } from "./version-state.ts";
 
 /** What a load may bring with it. */
 export interface LoadRequest {
@@ -23,6 +30,7 @@ export interface RepositoryOptions extends Omit<LoadContext, "resolve"> {
   readonly paths: readonly string[];
   /** Name of a single model; by default that of its file or folder. */
   readonly modelName: string | undefined;
+  readonly memory: ModelMemoryOptions;
 }
 
 /**
@@ -32,6 +40,7 @@ export interface RepositoryOptions extends Omit<LoadContext, "resolve"> {
 export class Repository {
   readonly #options: RepositoryOptions;
   readonly #loader: ModelLoader;
+  readonly #memory: ModelMemory;
   readonly #log: Log;
   readonly #models = new Map<string, ModelEntry>();
   readonly #listeners = new Set<ReadinessListener>();
@@ -40,7 +49,14 @@ export class Repository {
   constructor(options: RepositoryOptions) {
     this.#options = options;
     const resolve: LoadContext["resolve"] = (name, version) => this.resolve(name, version);
-    this.#loader = new ModelLoader(this.#models, { ...options, resolve });
+    const models = this.#models;
+    this.#loader = new ModelLoader({
+      models,
+      context: { ...options, resolve },
+      budget: () => this.#memory.budget,
+      now: options.memory.now,
+    });
+    this.#memory = new ModelMemory(options.memory, models, this.#loader);
     this.#log = options.log;
   }
 
@@ -64,7 +80,9 @@ export class Repository {
       else if (!entry.upload) entry.folder = folder;
     }
     for (const [name, entry] of this.#models) {
-      if (!names.has(name) && !entry.upload && !entry.isLoaded) this.#models.delete(name);
+      if (!names.has(name) && !entry.upload && !entry.isLoaded && !entry.isUnderWay) {
+        this.#remove(entry);
+      }
     }
     return [...names];
   }
@@ -72,16 +90,41 @@ export class Repository {
   /**
    * Loads models that {@link scan} found, all at once; a model that fails does not stop the others.
    *
+   * @param room - `make`: others leave if there is not enough memory; `free`: what does not fit goes on standby
    * @returns the failures
    */
-  async loadAll(names: readonly string[]): Promise<readonly unknown[]> {
+  async loadAll(
+    names: readonly string[],
+    room: "make" | "free" = "make",
+  ): Promise<readonly unknown[]> {
     // Every load is in its model's queue before one begins: an ensemble sees that its models are on the way.
     const loads = names.map((name) => {
       const entry = this.#entry(name);
-      return entry.exclusive(() => this.#loader.load(entry, undefined));
+      return this.#memory.load(entry, async () => {
+        // The load of an ensemble has brought it in.
+        if (entry.isLoaded) return;
+        const plan = await this.#loader.plan(entry, undefined);
+        if (room === "make" || (await this.#fits(entry, plan))) {
+          await this.#loader.load(entry, plan);
+        } else this.#loader.standBy(entry, plan);
+      });
     });
-    const results = await Promise.allSettled(loads);
-    return results.flatMap((result) => (result.status === "rejected" ? [result.reason] : []));
+    return failuresOf(await Promise.allSettled(loads));
+  }
+
+  /**
+   * Puts models that {@link scan} found on standby: the first call loads them.
+   *
+   * @returns the failures, of configurations
+   */
+  async standByAll(names: readonly string[]): Promise<readonly unknown[]> {
+    const plans = names.map(async (name) => {
+      const entry = this.#entry(name);
+      await entry.exclusive(async () => {
+        this.#loader.standBy(entry, await this.#loader.plan(entry, undefined));
+      });
+    });
+    return failuresOf(await Promise.allSettled(plans));
   }
 
   /**
@@ -89,7 +132,8 @@ export class Repository {
    * that it no longer selects leave. The models of an ensemble are loaded before it.
    *
    * @throws TensorwireError `MODEL_NOT_FOUND`, `MODEL_NAME_INVALID`, `PARAMETER_INVALID` for files without
-   * a configuration or outside the model's folder, or why the first version failed
+   * a configuration or outside the model's folder, `MODEL_MEMORY_EXCEEDED`, `MODEL_LOAD_TIMEOUT`, or why the
+   * first version failed
    */
   async load(name: string, { config, files }: LoadRequest = {}): Promise<void> {
     checkModelName(name);
@@ -99,7 +143,7 @@ export class Repository {
     }
     await this.scan();
     const entry = this.#entry(name);
-    await entry.exclusive(async () => {
+    await this.#memory.load(entry, async () => {
       const { upload } = entry;
       if (upload) {
         // Back to the repository's own files.
@@ -108,7 +152,7 @@ export class Repository {
         entry.upload = undefined;
         entry.folder = folder;
       }
-      await this.#loader.load(entry, config);
+      await this.#loader.load(entry, await this.#loader.plan(entry, config));
       await upload?.remove();
     });
   }
@@ -125,45 +169,41 @@ export class Repository {
     await entry.exclusive(async () => {
       entry.failure = undefined;
       entry.fingerprint = "";
+      entry.recall = undefined;
       await Promise.all(entry.versions.map((version) => this.#loader.retire(entry, version)));
       await entry.upload?.remove();
       entry.upload = undefined;
     });
     if (!withSteps) return;
     const inUse = new Set(
-      [...this.#models.values()].flatMap(({ isLoaded, steps }) => (isLoaded ? [...steps] : [])),
+      [...this.#models.values()].flatMap(({ isAvailable, steps }) =>
+        isAvailable ? [...steps] : [],
+      ),
     );
     for (const step of entry.steps) {
       if (!inUse.has(step) && this.#models.has(step)) await this.unload(step, true);
     }
   }
 
-  /**
-   * Compares the folders with what is loaded: new models are loaded, changed ones loaded again, those
-   * whose folder went unloaded. A change counts once two polls in a row see the same files, so that a
-   * copy in progress is left alone. Failures are logged and show in the index.
-   */
-  async poll(): Promise<void> {
+  /** Compares the folders with what is loaded: {@link followFolders}. */
+  async poll(newModels: NewModels = "load"): Promise<void> {
     const present = new Set(await this.scan());
-    for (const [name, entry] of this.#models) {
-      if (entry.upload) continue;
-      if (!present.has(name)) {
-        this.#log.info({ model: name }, "the model's folder went; it is unloaded");
-        await this.unload(name);
-        this.#models.delete(name);
-        this.#files.forget(name);
-        continue;
-      }
-      const now = await fingerprint(entry.folder);
-      if (this.#files.look(name, entry.fingerprint, now) !== "settled") continue;
-      await this.load(name).catch(() => {
-        // The loader has logged it, and the index shows it.
-      });
-    }
+    await followFolders(this.#models.values(), {
+      present,
+      newModels,
+      files: this.#files,
+      loader: this.#loader,
+      load: (name) => this.load(name),
+      remove: async (entry) => {
+        await this.unload(entry.name);
+        this.#remove(entry);
+      },
+      log: this.#log,
+    });
   }
 
   /**
-   * The loaded version that a request means.
+   * The version in memory that a request means.
    *
    * @param version - empty for the newest
    * @throws TensorwireError `MODEL_VERSION_INVALID`, `MODEL_NOT_FOUND`, `MODEL_NOT_LOADED`,
@@ -174,14 +214,98 @@ export class Repository {
     return this.#entry(name).resolve(version);
   }
 
-  /** Versions of a model that answer calls, in rising order; none for an unknown model. */
-  loadedVersions(name: string): string[] {
-    return this.#models.get(name)?.loadedVersions ?? [];
+  /**
+   * The version in memory that a request means; `undefined` if {@link recall} brings it there.
+   *
+   * @param version - empty for the newest
+   * @throws TensorwireError as {@link resolve}
+   */
+  find(name: string, version: string): ServedModel | undefined {
+    checkVersion(name, version);
+    const entry = this.#entry(name);
+    const model = entry.serving(version);
+    if (model) return model;
+    return entry.isOnDemand(version, this.#options.memory.now())
+      ? undefined
+      : entry.resolve(version);
   }
 
-  /** All versions that answer calls. */
+  /**
+   * Begins a call when its model, which {@link find} did not find in memory, is there.
+   *
+   * @param use - begins the call, in the same turn in which the model was seen to be in memory
+   * @throws TensorwireError `QUEUE_FULL`, `MODEL_LOAD_TIMEOUT`, `DEADLINE_EXCEEDED`, `CALL_CANCELLED`, why
+   * the model did not load, or what `use` throws
+   */
+  recall<T>(
+    name: string,
+    version: string,
+    call: CallAbort,
+    use: (model: ServedModel) => T | Promise<T>,
+  ): Promise<T> {
+    return this.#memory.call(this.#entry(name), version, call, use);
+  }
+
+  /**
+   * What is known of the version that a request means, without bringing it into memory if it was there before.
+   *
+   * @throws TensorwireError as {@link find} and {@link recall}
+   */
+  async describe(name: string, version: string, call: CallAbort): Promise<RestingModel> {
+    const model = this.find(name, version);
+    if (model) return model;
+    const entry = this.#entry(name);
+    const newest = entry.availableVersions.at(-1) ?? "";
+    const state = entry.state(version === "" ? newest : version);
+    return (state && knownModel(state)) ?? this.recall(name, version, call, (loaded) => loaded);
+  }
+
+  /**
+   * Whether calls of a version are answered, be it once it is back in memory.
+   *
+   * @param version - empty for any
+   * @throws TensorwireError `MODEL_VERSION_INVALID`, `MODEL_NOT_FOUND`
+   */
+  answers(name: string, version: string): boolean {
+    checkVersion(name, version);
+    const entry = this.#entry(name);
+    if (version === "") return entry.isAvailable;
+    const state = entry.state(version);
+    return state !== undefined && answersCalls(state);
+  }
+
+  /**
+   * Versions of a model that answer calls, be it once they are back in memory, in rising order; none for an
+   * unknown model.
+   */
+  availableVersions(name: string): string[] {
+    return this.#models.get(name)?.availableVersions ?? [];
+  }
+
+  /** What computes the calls of a version; `undefined` if it is not in memory. */
+  executorOf({ name, version }: Pick<RestingModel, "name" | "version">): Executor | undefined {
+    const state = this.#models.get(name)?.state(version);
+    return state && modelInMemory(state)?.executor;
+  }
+
+  /** Memory that models may take, in bytes; 0 for any. */
+  get memoryLimitBytes(): number {
+    return this.#options.memory.limitBytes;
+  }
+
+  /** All models. */
+  entries(): Iterable<ModelEntry> {
+    return this.#models.values();
+  }
+
+  /** All versions that are in memory and answer calls. */
   *served(): Generator<ServedModel> {
     for (const entry of this.#models.values()) yield* entry.served();
+  }
+
+  /** All versions that were in memory and answer calls, be it once they are back there. */
+  *known(): Generator<RestingModel> {
+    for (const entry of this.#models.values()) yield* entry.known();
   }
 
   /** Every model and version with its state, by name and version. */
@@ -206,12 +330,12 @@ export class Repository {
     config: ModelConfig | undefined,
   ): Promise<void> {
     const model = this.#models.get(name) ?? this.#add(upload.folder);
-    await model.exclusive(async () => {
+    await this.#memory.load(model, async () => {
       const before = { upload: model.upload, folder: model.folder };
       model.upload = upload;
       model.folder = upload.folder;
       try {
-        await this.#loader.load(model, config);
+        await this.#loader.load(model, await this.#loader.plan(model, config));
         await before.upload?.remove();
       } catch (error) {
         model.upload = before.upload;
@@ -228,11 +352,35 @@ export class Repository {
     return entry;
   }
 
+  /** Whether there is memory for a model without taking that of others. */
+  async #fits({ folder, measured }: ModelEntry, { versions, steps }: LoadPlan): Promise<boolean> {
+    const { budget } = this.#memory;
+    if (!budget) return true;
+    if (!steps.every((step) => this.#models.get(step)?.isLoaded)) return false;
+    let bytes = 0;
+    for (const version of versions) {
+      bytes += measured.get(version) ?? (await versionBytes(folder, version));
+    }
+    // One that is larger than all of it is refused by its load.
+    return bytes <= budget.freeBytes || bytes > budget.limitBytes;
+  }
+
+  #remove({ name, waiting }: ModelEntry): void {
+    this.#models.delete(name);
+    this.#files.forget(name);
+    waiting.fail(modelNotFound(name));
+  }
+
   #add(folder: ModelFolder): ModelEntry {
-    const entry = new ModelEntry(folder, (model, ready) => {
+    const waiting = this.#memory.waitingCalls(folder.name);
+    const entry = new ModelEntry(folder, waiting, (model, ready) => {
       for (const listener of this.#listeners) listener(model, ready);
     });
     this.#models.set(folder.name, entry);
     return entry;
   }
+}
+
+function failuresOf(results: readonly PromiseSettledResult<void>[]): unknown[] {
+  return results.flatMap((result) => (result.status === "rejected" ? [result.reason] : []));
 }

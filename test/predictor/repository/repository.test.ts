@@ -9,6 +9,7 @@ import { OnnxModel } from "../../../server/predictor/engines/onnx/onnx-model.ts"
 import { cpuSettings } from "../../../server/predictor/engines/onnx/session-settings.ts";
 import { WorkerPool } from "../../../server/predictor/engines/onnx/worker-pool.ts";
 import { Repository } from "../../../server/predictor/repository/repository.ts";
+import { afterMs } from "../../../server/predictor/turn-end.ts";
 import { localCall } from "../../support/call-context.ts";
 import { addModel } from "../../support/onnx-model.ts";
 import { recordingLog } from "../../support/silent-log.ts";
@@ -42,6 +43,14 @@ async function open(
       ),
     backend: () => {
       throw new Error("no model here calls the server");
+    },
+    memory: {
+      limitBytes: 0,
+      pinned: [],
+      loadTimeoutMs: 60_000,
+      maxWaitingCalls: 8,
+      now: () => performance.now(),
+      after: afterMs,
     },
     maxQueueSize: 8,
     maxMessageBytes: 64 * 1024 * 1024,
@@ -91,7 +100,7 @@ test("by default the newest version is loaded, by number and not by text", async
   });
   await repository.load("m");
   t.is(await ask(repository, "m"), 10);
-  t.deepEqual(repository.loadedVersions("m"), ["10"]);
+  t.deepEqual(repository.availableVersions("m"), ["10"]);
   t.is(
     reasonOf(() => repository.resolve("m", "2")),
     "MODEL_VERSION_NOT_FOUND",
@@ -110,8 +119,8 @@ test("a version policy selects versions; without a version a call goes to the ne
   });
   await repository.load("all");
   await repository.load("some");
-  t.deepEqual(repository.loadedVersions("all"), ["1", "2"]);
-  t.deepEqual(repository.loadedVersions("some"), ["1", "2"]);
+  t.deepEqual(repository.availableVersions("all"), ["1", "2"]);
+  t.deepEqual(repository.availableVersions("some"), ["1", "2"]);
   t.is(await ask(repository, "all", "1"), 1);
   t.is(await ask(repository, "some"), 2);
 });
@@ -184,7 +193,7 @@ test("a newer version is ready before the older one leaves, and calls never fail
     answers.filter((answer) => answer !== 1 && answer !== 2),
     [],
   );
-  t.deepEqual(repository.loadedVersions("m"), ["2"]);
+  t.deepEqual(repository.availableVersions("m"), ["2"]);
   t.deepEqual(readiness, [["m", true]]);
 });
 

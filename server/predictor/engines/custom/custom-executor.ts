@@ -24,8 +24,7 @@ interface Detail {
 /** A model in TypeScript behind its queue: each thread has some calls at once, the others wait. */
 export class CustomExecutor implements Executor {
   readonly placement: string;
-  /** What it takes is not known: its threads share the memory of the process. */
-  readonly memoryBytes = 0;
+  readonly memoryBytes: number;
   readonly stream: Executor["stream"];
   readonly #model: string;
   readonly #threads: readonly ModelThread[];
@@ -35,11 +34,19 @@ export class CustomExecutor implements Executor {
   /**
    * @param threads - instances of the model, at least one
    * @param limit - calls that may wait
+   * @param memoryBytes - that the threads were seen to take when they started
    */
-  constructor(model: string, threads: readonly ModelThread[], schedule: Schedule, limit: number) {
+  constructor(
+    model: string,
+    threads: readonly ModelThread[],
+    schedule: Schedule,
+    limit: number,
+    memoryBytes: number,
+  ) {
     const { concurrency, decoupled } = threads[0]!.model;
     this.#model = model;
     this.#threads = threads;
+    this.memoryBytes = memoryBytes;
     this.#batches = schedule.batch !== undefined;
     this.placement = threads.length === 1 ? "thread" : `${threads.length} threads`;
     this.#scheduler = new Scheduler<Detail>({

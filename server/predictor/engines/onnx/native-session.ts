@@ -37,6 +37,11 @@ const { binding, initOrt } = createRequire(import.meta.url)(
   "onnxruntime-node/dist/binding.js",
 ) as BindingModule;
 
+/** Starts the runtime in this thread, as opening the first model would. */
+export function prepareRuntime(): void {
+  initOrt();
+}
+
 /**
  * Opens a model from a file, or from its bytes.
  *

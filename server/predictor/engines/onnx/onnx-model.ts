@@ -2,9 +2,11 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Log } from "../../../observability/log.ts";
 import { type Tensor, tensorByteLength } from "../../../tensor/tensor.ts";
 import type { EngineModel, EngineResult } from "../engine.ts";
+import { memoryGrowth } from "../memory-growth.ts";
 import { providerText } from "./execution-providers.ts";
 import type { GraphCacheReport } from "./graph-cache.ts";
 import type { GraphPort } from "./graph-plan.ts";
+import { prepareRuntime } from "./native-session.ts";
 import { OnnxSession, type OnnxSessionOptions } from "./onnx-session.ts";
 import { briefByteLimit, inlineByteLimit, usualHopNs, type WarmUpSample } from "./placement.ts";
 import { RemoteInstances } from "./remote-instances.ts";
@@ -98,6 +100,8 @@ export class OnnxModel implements EngineModel {
   /** Input bytes up to which a call runs inline. */
   #inlineBytes = 0;
   #inlineMemoryBytes = 0;
+  /** Memory that the process was seen to take for the first run of each session. */
+  #runMemoryBytes = 0;
   /** Input bytes up to which a call takes 1 ms, and how many that belong in a worker ran here. */
   #briefBytes = 0;
   #briefCalls = 0;
@@ -163,13 +167,15 @@ export class OnnxModel implements EngineModel {
     options: OnnxModelOptions,
     log: Log,
   ): Promise<OnnxModel> {
-    const before = process.memoryUsage.rss();
+    // What the runtime takes for itself is no model's.
+    prepareRuntime();
+    const growth = memoryGrowth();
     const [settings = cpuSettings] = options.instances;
     const inline = await OnnxSession.load({ ...options.session, settings, intraOpThreads: 1 });
     const model = new OnnxModel(pool, options, log, inline);
     if (inline.graphCache) options.onGraphCache?.(inline.graphCache);
     model.#inline = inline;
-    model.#inlineMemoryBytes = Math.max(process.memoryUsage.rss() - before, inline.fileBytes);
+    model.#inlineMemoryBytes = Math.max(growth(), inline.fileBytes);
     if (options.execution === "inline") model.#inlineBytes = Number.POSITIVE_INFINITY;
     return model;
   }
@@ -179,7 +185,7 @@ export class OnnxModel implements EngineModel {
   }
 
   get memoryBytes(): number {
-    return this.#remoteBytes + this.#inlineMemoryBytes;
+    return this.#remoteBytes + this.#inlineMemoryBytes + this.#runMemoryBytes;
   }
 
   get placement(): string {
@@ -203,9 +209,12 @@ export class OnnxModel implements EngineModel {
     const [first] = samples;
     if (!first) throw new Error("warm-up needs a sample");
     const inline = this.#inline;
+    const remotes = inline ? undefined : await this.#workers();
+    const growth = memoryGrowth();
     const { outputs } = inline
       ? this.#runFirst(inline, first, outputNames)
-      : await (await this.#workers()).run(first, outputNames);
+      : await remotes!.run(first, outputNames);
+    this.#runMemoryBytes = growth() * this.instances;
     if (this.#execution === "auto" && this.#timeFollowsSize && this.#onCpu) {
       const placed = measuring.then(() =>
         inline
@@ -383,7 +392,9 @@ export class OnnxModel implements EngineModel {
 
   async #openInline(bytes: number): Promise<void> {
     const [settings = cpuSettings] = this.#settings;
+    const growth = memoryGrowth();
     const inline = await OnnxSession.load({ ...this.#options, settings, intraOpThreads: 1 });
+    this.#inlineMemoryBytes = Math.max(growth(), inline.fileBytes);
     if (inline.graphCache) this.#onGraphCache?.(inline.graphCache);
     this.#inlineBytes = bytes;
     this.#inline = inline;
