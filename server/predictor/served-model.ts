@@ -55,6 +55,9 @@ const noTimes: ExecutionTimes = { inputNs: 0, inferNs: 0, outputNs: 0 };
 /** Versions that were loaded so far. */
 let loads = 0;
 
+/** Requests of one stream that a model has under way at once. */
+const mostOfStream = 64;
+
 /** A loaded model version that answers calls. */
 export class ServedModel {
   readonly name: string;
@@ -83,6 +86,15 @@ export class ServedModel {
     this.#readsOptions = parts.readsOptions;
     this.#observer = parts.observer;
     this.#traces = parts.traces;
+  }
+
+  /**
+   * Requests of one stream that it has under way at most. The first call of a sequence may wait for the last call of
+   * another, which has to be read, while its answer holds up those behind it: so many as may wait for the model.
+   */
+  get mostOfStream(): number {
+    const sequences = this.config.schedulingChoice.case === "sequenceBatching";
+    return sequences ? Math.max(mostOfStream, this.maxQueueSize) : mostOfStream;
   }
 
   /** True if a call may have any number of answers, and so needs a stream. */

@@ -8,7 +8,10 @@ import { Handover } from "./handover.ts";
 import type { ModelSource } from "./model-source.ts";
 import type { AnsweringModel } from "./shared-memory/memory-call.ts";
 
-/** Requests of one stream that are under way at once; the next is read when one of them has ended. */
+/**
+ * Requests of one stream that are under way at once while their model is not in memory; others say themselves how
+ * many. The next is read when one of them has ended.
+ */
 const mostAtOnce = 64;
 
 /**
@@ -63,7 +66,7 @@ async function readAll(
       const tracked = work.done.finally(() => underWay.delete(tracked));
       tracked.catch((error: unknown) => answers.fail(error));
       underWay.add(tracked);
-      while (underWay.size >= mostAtOnce) await Promise.race(underWay);
+      while (underWay.size >= work.most) await Promise.race(underWay);
     }
     await Promise.all(underWay);
     answers.end();
@@ -86,14 +89,15 @@ function answerOne(
   } catch (thrown) {
     const answer = failedAnswer(request, thrown);
     const done = before.then(() => answers.give(answer));
-    return { inOrder: done, done };
+    return { inOrder: done, most: mostAtOnce, done };
   }
   const child = group.child();
   if (model) {
     const begun = begin(model, request, child);
-    if (model.decoupled) return { inOrder: before, done: passOn(request, begun, answers) };
+    const most = model.mostOfStream;
+    if (model.decoupled) return { inOrder: before, most, done: passOn(request, begun, answers) };
     const done = before.then(() => giveOne(request, begun, answers));
-    return { inOrder: done, done };
+    return { inOrder: done, most, done };
   }
   const recalled = models.recall(request, child, (loaded) => ({
     decoupled: loaded.decoupled,
@@ -116,13 +120,15 @@ function answerOne(
     ({ decoupled }) => (decoupled ? before : done),
     () => done,
   );
-  return { inOrder, done };
+  return { inOrder, most: mostAtOnce, done };
 }
 
 /** Answers on their way. */
 interface Work {
   /** When the answers of later requests whose order counts may come. */
   readonly inOrder: Promise<void>;
+  /** Requests that may be under way with this one, before the next is read. */
+  readonly most: number;
   readonly done: Promise<void>;
 }
 

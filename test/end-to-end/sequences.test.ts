@@ -111,6 +111,8 @@ sequence_batching {
 }
 `,
   "all/initial_state/first": new Uint8Array(Float32Array.of(0.5, 0.25).buffer),
+  "crowded/1/model.onnx": accumulatorModel(),
+  "crowded/config.pbtxt": accumulatorConfig(4, `direct { } ${longIdle}`),
   "remembering/1/model.ts": remembering,
   "remembering/config.pbtxt": rememberingConfig,
   "strict/1/model.ts": remembering,
@@ -553,4 +555,28 @@ test("the server keeps states for a model in TypeScript too", async (t) => {
     [20, 40, 60, 80],
     [30, 60, 90, 120],
   ]);
+});
+
+test("a stream may carry more sequences than there are slots, however long they are", async (t) => {
+  const stream = client.stream("ModelStreamInfer");
+  const sums: number[] = [];
+  const ended = new Promise<void>((resolve, reject) => {
+    stream.on("data", ({ infer_response: response }: Message) =>
+      sums.push(int32(response as Message, "sum")),
+    );
+    stream.on("end", resolve);
+    stream.on("error", reject);
+  });
+  // The fifth has no slot until one of the four before it ends, which is written last.
+  const expected: number[] = [];
+  const length = 40;
+  for (let index = 0; index < length; index++) {
+    for (let id = 1; id <= 5; id++) {
+      stream.write(step("crowded", id, id, { start: index === 0, end: index === length - 1 }));
+      expected.push(id * (index + 1));
+    }
+  }
+  stream.end();
+  await ended;
+  t.deepEqual(sums, expected);
 });

@@ -13,6 +13,9 @@ test("what the queue refuses is REJECTED, who leaves is CANCELED, what the model
     MODEL_EXECUTION_FAILED: "BACKEND",
     MODEL_INPUT_REFUSED: "BACKEND",
     WORKER_LOST: "BACKEND",
+    SEQUENCE_TIMEOUT: "REJECTED",
+    SEQUENCE_CANCELLED: "CANCELED",
+    SEQUENCE_LOST: "BACKEND",
   });
   t.is(tritonFailure("SHAPE_MISMATCH"), "OTHER");
   t.is(tritonFailure("toString"), "OTHER");

@@ -24,7 +24,10 @@ import {
 import type { RegionTable } from "./region-table.ts";
 
 /** What answers calls. */
-export type AnsweringModel = Pick<ServedModel, "name" | "decoupled" | "infer" | "stream">;
+export type AnsweringModel = Pick<
+  ServedModel,
+  "name" | "decoupled" | "mostOfStream" | "infer" | "stream"
+>;
 
 /** Whether a request has a tensor in shared memory. */
 export function namesRegion({ inputs, outputs }: InferRequest): boolean {
@@ -41,6 +44,7 @@ export function throughMemory(model: AnsweringModel, table: RegionTable): Answer
   return {
     name: model.name,
     decoupled: model.decoupled,
+    mostOfStream: model.mostOfStream,
     infer(request, call) {
       const memory = new MemoryCall(request, model, table);
       let answer: InferResponse | Promise<InferResponse>;

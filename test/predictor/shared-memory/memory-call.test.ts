@@ -35,6 +35,7 @@ const uint8 = (name: string, size: number, parameters: Parameters = {}) => ({
 class Echo implements AnsweringModel {
   readonly name = "echo";
   decoupled = false;
+  readonly mostOfStream = 64;
   later = false;
   typed = false;
   failure: Error | undefined;
