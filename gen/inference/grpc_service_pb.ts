@@ -2251,7 +2251,9 @@ export const GRPCInferenceService: GenService<{
     output: typeof SystemSharedMemoryUnregisterResponseSchema;
   },
   /**
-   * Returns registered regions of CUDA memory. Answered UNIMPLEMENTED.
+   * Returns registered regions of CUDA memory, of which there are none.
+   *
+   * Errors: NOT_FOUND for a region, UNIMPLEMENTED where shared memory is not offered.
    *
    * @generated from rpc inference.GRPCInferenceService.CudaSharedMemoryStatus
    */
@@ -2271,7 +2273,9 @@ export const GRPCInferenceService: GenService<{
     output: typeof CudaSharedMemoryRegisterResponseSchema;
   },
   /**
-   * Unregisters a region of CUDA memory, or all. Answered UNIMPLEMENTED.
+   * Unregisters a region of CUDA memory, or all, of which there are none. Idempotent.
+   *
+   * Errors: UNIMPLEMENTED where shared memory is not offered.
    *
    * @generated from rpc inference.GRPCInferenceService.CudaSharedMemoryUnregister
    */

@@ -24,7 +24,6 @@ import { createMemoryControl } from "./shared-memory/memory-control.ts";
 import type { RegionTable } from "./shared-memory/region-table.ts";
 import type { TensorSpec } from "./signature.ts";
 import { streamInfer } from "./stream-infer.ts";
-import { unsupportedRpc } from "./unsupported-rpc.ts";
 
 /** Extensions that ServerMetadata lists; the names are Triton's. */
 const extensions = [
@@ -134,18 +133,6 @@ export function createPredictorBackend(options: PredictorBackendOptions): Infere
       return { modelName: name, isUnloaded: true };
     },
     ...createMemoryControl(regions, control, log),
-    cudaSharedMemoryStatus: unsupportedRpc(
-      "CudaSharedMemoryStatus",
-      "CUDA memory cannot be shared with this server",
-    ),
-    cudaSharedMemoryRegister: unsupportedRpc(
-      "CudaSharedMemoryRegister",
-      "CUDA memory cannot be shared with this server; send tensors in the message",
-    ),
-    cudaSharedMemoryUnregister: unsupportedRpc(
-      "CudaSharedMemoryUnregister",
-      "CUDA memory cannot be shared with this server",
-    ),
     ...createSettingCalls({
       log,
       traces,

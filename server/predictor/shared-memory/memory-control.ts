@@ -1,3 +1,4 @@
+import { sharedMemoryRegionUnknown } from "../../errors/shared-memory-errors.ts";
 import type { Log } from "../../observability/log.ts";
 import type { InferenceBackend } from "../../rpc/inference-backend.ts";
 import { type ControlPolicy, checkNearness } from "../control-policy.ts";
@@ -5,13 +6,27 @@ import { unsupportedRpc } from "../unsupported-rpc.ts";
 import type { RegionTable } from "./region-table.ts";
 import type { RegionPlace } from "./shared-region.ts";
 
-/** RPCs of the system shared memory extension. */
+/** RPCs of the shared memory extensions. */
 export type MemoryControl = Pick<
   InferenceBackend,
-  "systemSharedMemoryStatus" | "systemSharedMemoryRegister" | "systemSharedMemoryUnregister"
+  | "systemSharedMemoryStatus"
+  | "systemSharedMemoryRegister"
+  | "systemSharedMemoryUnregister"
+  | "cudaSharedMemoryStatus"
+  | "cudaSharedMemoryRegister"
+  | "cudaSharedMemoryUnregister"
 >;
 
-/** @param table - `undefined` where the server takes no shared memory */
+const cudaRegister = unsupportedRpc(
+  "CudaSharedMemoryRegister",
+  "CUDA memory cannot be shared with this server; send tensors in the message",
+);
+
+/**
+ * Of CUDA memory there is none to list and none to forget; clients clean up both kinds.
+ *
+ * @param table - `undefined` where the server takes no shared memory
+ */
 export function createMemoryControl(
   table: RegionTable | undefined,
   policy: ControlPolicy,
@@ -24,6 +39,9 @@ export function createMemoryControl(
       systemSharedMemoryStatus: unsupportedRpc("SystemSharedMemoryStatus", why),
       systemSharedMemoryRegister: unsupportedRpc("SystemSharedMemoryRegister", why),
       systemSharedMemoryUnregister: unsupportedRpc("SystemSharedMemoryUnregister", why),
+      cudaSharedMemoryStatus: unsupportedRpc("CudaSharedMemoryStatus", why),
+      cudaSharedMemoryRegister: cudaRegister,
+      cudaSharedMemoryUnregister: unsupportedRpc("CudaSharedMemoryUnregister", why),
     };
   }
   return {
@@ -45,6 +63,14 @@ export function createMemoryControl(
       else table.unregister(name);
       const region = name === "" ? "all" : name;
       log.info({ region, peer: context.peer.address }, "unregistered shared memory");
+      return {};
+    },
+    async cudaSharedMemoryStatus({ name }) {
+      if (name !== "") throw sharedMemoryRegionUnknown(name);
+      return {};
+    },
+    cudaSharedMemoryRegister: cudaRegister,
+    async cudaSharedMemoryUnregister() {
       return {};
     },
   };

@@ -1,6 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import {
+  CudaSharedMemoryStatusRequestSchema,
   SystemSharedMemoryRegisterRequestSchema,
   SystemSharedMemoryStatusRequestSchema,
   SystemSharedMemoryUnregisterRequestSchema,
@@ -49,6 +50,22 @@ export async function registerSharedMemory({
   });
   await options.backend.systemSharedMemoryRegister(message, context);
   return jsonResponse(200, "{}");
+}
+
+/** The region of the path, or all, of CUDA memory. */
+export async function cudaMemoryStatus({
+  match,
+  context,
+  options,
+}: RestCall): Promise<UniversalServerResponse> {
+  const request = create(CudaSharedMemoryStatusRequestSchema, { name: match.region });
+  const { regions = {} } = await options.backend.cudaSharedMemoryStatus(request, context);
+  const rows = Object.values(regions).map(({ name, deviceId = 0n, byteSize = 0n }) => ({
+    name,
+    device_id: Number(deviceId),
+    byte_size: Number(byteSize),
+  }));
+  return jsonResponse(200, JSON.stringify(rows));
 }
 
 /** Unregisters the region of the path, or all. */

@@ -213,8 +213,9 @@ export function encodeInfer(
       `${index === 0 ? "" : ","}{"name":${JSON.stringify(name)},"datatype":"${datatype}","shape":[${shape.join(",")}]`,
     );
     if (Object.hasOwn(given, memoryRegion)) {
-      // Its contents are there, and not in the answer.
-      writer.write(`,"parameters":${encodeParameters(given)}}`);
+      // Its contents are where the request said. Triton answers no parameters then, and its C++ client takes
+      // any as a sign of binary data.
+      writer.write("}");
       continue;
     }
     const tensor = responseTensor(response, index);

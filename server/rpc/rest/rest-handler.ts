@@ -1,7 +1,6 @@
 import type { UniversalServerRequest, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import {
   CudaSharedMemoryRegisterRequestSchema,
-  CudaSharedMemoryStatusRequestSchema,
   CudaSharedMemoryUnregisterRequestSchema,
 } from "../../../gen/inference/grpc_service_pb.ts";
 import { fromUnknown } from "../../errors/from-unknown.ts";
@@ -26,6 +25,7 @@ import { live, metrics, ready, started } from "./answer-probes.ts";
 import { load, repositoryIndex, unload } from "./answer-repository.ts";
 import { logSettings, traceSetting } from "./answer-settings.ts";
 import {
+  cudaMemoryStatus,
   registerSharedMemory,
   sharedMemoryStatus,
   unregisterSharedMemory,
@@ -105,7 +105,7 @@ export const restRoutes: ReadonlyMap<string, { readonly GET?: Answer; readonly P
         POST: unregisterSharedMemory,
       },
       "/v2/cudasharedmemory/status": {
-        GET: answerByBackend("cudaSharedMemoryStatus", CudaSharedMemoryStatusRequestSchema),
+        GET: cudaMemoryStatus,
       },
       "/v2/cudasharedmemory/unregister": {
         POST: answerByBackend(
@@ -114,7 +114,7 @@ export const restRoutes: ReadonlyMap<string, { readonly GET?: Answer; readonly P
         ),
       },
       "/v2/cudasharedmemory/region/R/status": {
-        GET: answerByBackend("cudaSharedMemoryStatus", CudaSharedMemoryStatusRequestSchema),
+        GET: cudaMemoryStatus,
       },
       "/v2/cudasharedmemory/region/R/register": {
         POST: answerByBackend("cudaSharedMemoryRegister", CudaSharedMemoryRegisterRequestSchema),

@@ -222,6 +222,9 @@ def main(address):
         control(kind, client)
         numbers(kind, module, client)
         texts(kind, module, client)
+        client.unregister_cuda_shared_memory()
+        cuda = client.get_cuda_shared_memory_status()
+        check(f"{kind}: no CUDA memory is listed", len(cuda if isinstance(cuda, list) else cuda.regions) == 0)
         try:
             client.register_cuda_shared_memory("gpu", b"AAAA", 0, 64)
             check(f"{kind}: CUDA memory is refused", False)

@@ -558,7 +558,7 @@ test("a long answer is compressed for a caller that takes gzip, and HEAD tells i
 
 test("a refused encoding is answered with those that are taken", async (t) => {
   const { header } = await call(addSub(), "POST", infer, "{}", { "content-encoding": "zip" });
-  t.is(header.get("accept-encoding"), "gzip, deflate, br");
+  t.is(header.get("accept-encoding"), "gzip, deflate, br, zstd");
 });
 
 test("a configuration given as an object keeps its large integers, as protobuf's JSON has them", async (t) => {
