@@ -2,6 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { type RunningServer, startServer } from "../support/command.ts";
+import { grpcJsClient } from "../support/grpc-js-client.ts";
 import { addModel } from "../support/onnx-model.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { until } from "../support/until.ts";
@@ -32,6 +33,27 @@ ensemble_scheduling { step {
   model_name: "plain" model_version: -1
   input_map { key: "x" value: "x" } output_map { key: "y" value: "y" }
 } }`;
+
+/** Sums its input; a call with 0 in front waits until there is a file `release` in the folder above. */
+const summer = `import { access } from "node:fs/promises";
+import { join } from "node:path";
+import { defineModel, tensor } from "tensorwire/model";
+
+export default defineModel({
+  inputs: { x: { datatype: "UINT8", shape: [-1] } },
+  outputs: { y: { datatype: "INT32", shape: [1] } },
+  concurrency: 1,
+  load: ({ folder }) => ({ release: join(folder, "../release") }),
+  async infer({ x }, { state }) {
+    if (x.data[0] === 0) {
+      while (await access(state.release).then(() => false, () => true)) {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    }
+    return { y: tensor([1], Int32Array.of(x.data.reduce((sum, value) => sum + value, 0))) };
+  },
+});
+`;
 
 interface Fixture {
   readonly server: RunningServer;
@@ -193,6 +215,43 @@ test("with --response-cache-models all, models that compute are cached, and othe
   t.is(await ask(fixture, "counter", 5), 1);
   // What a model in TypeScript is told beside its inputs is part of the call.
   t.is(await ask(fixture, "counter", 5, { parameters: { mode: "other" } }), 2);
+});
+
+test("a caller that leaves takes its message along, and not the inputs of the run that others wait for", async (t) => {
+  const fixture = await start(
+    t,
+    { "sum/config.pbtxt": cached, "sum/1/model.ts": summer },
+    "--response-cache-size",
+    "1MiB",
+  );
+  const client = grpcJsClient(fixture.server.address, "inference.GRPCInferenceService");
+  t.teardown(() => client.close());
+  const size = 256 * 1024;
+  const ask = (value: number, name = "sum") =>
+    client.begin("ModelInfer", {
+      model_name: name,
+      inputs: [{ name: "x", datatype: "UINT8", shape: [size] }],
+      raw_input_contents: [Buffer.alloc(size, value)],
+    });
+  const waiting = 'nv_inference_pending_request_count{model="sum",version="1"}';
+  const blocker = ask(0);
+  await until(
+    async () =>
+      (await metric(fixture, 'tensorwire_model_running_requests{model="sum",version="1"}')) === 1,
+  );
+  const [leader, follower] = [ask(1), ask(1)];
+  await until(async () => (await metric(fixture, waiting)) === 2);
+  leader.cancel();
+  await t.throwsAsync(leader.answer, { message: /CANCELLED/ });
+  await until(async () => (await metric(fixture, waiting)) === 1);
+  // Their messages lie where the one before lay.
+  for (let time = 0; time < 4; time++) {
+    await t.throwsAsync(ask(9, "absent").answer, { message: /NOT_FOUND/ });
+  }
+  await writeFile(join(fixture.folder, "sum/release"), "");
+  await blocker.answer;
+  const { raw_output_contents } = await follower.answer;
+  t.is((raw_output_contents as Buffer[])[0]!.readInt32LE(), size);
 });
 
 test("a model with any number of answers cannot be cached, and one is not cached without a cache", async (t) => {

@@ -139,6 +139,9 @@ linux(
       text = await metrics(server).catch(() => "");
     }
     t.deepEqual(await statuses(), all(200));
+    const counted = await metrics(server);
+    t.regex(counted, /^tensorwire_system_shared_memory_regions 1$/m);
+    t.regex(counted, /^tensorwire_system_shared_memory_regions_limit 128$/m);
     // All refuse what one refuses, and what all know stays.
     t.is((await post(`${region(server)}/register`, { key, byte_size: 4 })).status, 409);
     t.is(

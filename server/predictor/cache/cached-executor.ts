@@ -34,10 +34,10 @@ export class CachedExecutor implements Executor {
   readonly #options: CachedExecutorOptions;
   readonly #order: AnswerOrder | undefined;
   readonly #runs = new Map<string, SharedRun>();
-  /** Calls that wait for a run that another began, and that the model knows nothing of. */
-  #followers = 0;
-  readonly #followed = (): void => {
-    this.#followers--;
+  /** Calls that wait for a run. */
+  #waiters = 0;
+  readonly #onWaiters = (change: number): void => {
+    this.#waiters += change;
   };
 
   constructor(options: CachedExecutorOptions) {
@@ -47,6 +47,11 @@ export class CachedExecutor implements Executor {
 
   get waiting(): number {
     return this.#options.executor.waiting + this.#followers;
+  }
+
+  /** Those for whom the model has no call of its own: one of each run has it. */
+  get #followers(): number {
+    return this.#waiters - this.#runs.size;
   }
 
   get running(): number {
@@ -99,8 +104,7 @@ export class CachedExecutor implements Executor {
     if (!shared) return this.#run(call, tensors, key, runKey, startedMs);
     if (this.#followers >= limit) throw queueFull(model, limit);
     this.cache.hit.add(toNs(now() - startedMs));
-    this.#followers++;
-    return shared.join(call).finally(this.#followed);
+    return shared.join(call);
   }
 
   #run(
@@ -113,7 +117,7 @@ export class CachedExecutor implements Executor {
     const { executor, shelf, now } = this.#options;
     const { miss } = this.cache;
     const end = (): boolean => this.#runs.get(runKey) === run && this.#runs.delete(runKey);
-    const run = new SharedRun(now, end);
+    const run = new SharedRun({ now, onWaiters: this.#onWaiters, onEmpty: end });
     // The run may go on when this call, and the message that its inputs lie in, is gone.
     const inputs = copyTensors(tensors.inputs);
     miss.add(toNs(now() - startedMs));

@@ -9,24 +9,28 @@ interface Waiter {
   readonly reject: (error: unknown) => void;
 }
 
+/** What a {@link SharedRun} acts on. */
+export interface SharedRunOptions {
+  /** Monotonic clock in ms. */
+  readonly now: () => number;
+  /** Told of every call that begins or ends to wait. */
+  readonly onWaiters: (change: number) => void;
+  /** Called when the last of those that waited has left, before the model hears of it. */
+  readonly onEmpty: () => void;
+}
+
 /**
  * One run of a model that several equal calls wait for. To the model it is a call of its own, which is
  * cancelled when the last of those that wait has left.
  */
 export class SharedRun implements CallAbort {
   readonly #waiters = new Set<Waiter>();
-  readonly #now: () => number;
-  readonly #onEmpty: () => void;
+  readonly #options: SharedRunOptions;
   #aborted: AbortCause | undefined;
   #listener: (() => void) | undefined;
 
-  /**
-   * @param now - monotonic clock in ms
-   * @param onEmpty - called when the last of those that waited has left, before the model hears of it
-   */
-  constructor(now: () => number, onEmpty: () => void) {
-    this.#now = now;
-    this.#onEmpty = onEmpty;
+  constructor(options: SharedRunOptions) {
+    this.#options = options;
   }
 
   get aborted(): AbortCause | undefined {
@@ -45,8 +49,9 @@ export class SharedRun implements CallAbort {
    */
   join(call: CallAbort): Promise<Execution> {
     return new Promise((resolve, reject) => {
-      const waiter: Waiter = { call, since: this.#now(), resolve, reject };
+      const waiter: Waiter = { call, since: this.#options.now(), resolve, reject };
       this.#waiters.add(waiter);
+      this.#options.onWaiters(1);
       call.onAbort(() => this.#leave(waiter));
     });
   }
@@ -70,19 +75,21 @@ export class SharedRun implements CallAbort {
   #takeAll(): readonly Waiter[] {
     const waiters = [...this.#waiters];
     this.#waiters.clear();
+    this.#options.onWaiters(-waiters.length);
     for (const { call } of waiters) call.onAbort(undefined);
     return waiters;
   }
 
   #leave(waiter: Waiter): void {
     if (!this.#waiters.delete(waiter)) return;
+    this.#options.onWaiters(-1);
     if (this.#waiters.size === 0) this.#abort(waiter.call.aborted ?? "cancelled");
     waiter.reject(abortError(waiter.call, "while the call waited for the model's answer"));
   }
 
   #abort(cause: AbortCause): void {
     this.#aborted = cause;
-    this.#onEmpty();
+    this.#options.onEmpty();
     const listener = this.#listener;
     this.#listener = undefined;
     listener?.();

@@ -200,8 +200,10 @@ test("the message of the first caller may go while the run that it began goes on
 test("the last to leave cancels the run; an equal call after it begins anew", async (t) => {
   const { model, executor, cache } = start();
   const calls = [new Call(executor, 1), new Call(executor, 1)];
+  t.is(executor.waiting, 1);
   calls[0]!.abort.abort();
   t.is(model.runs[0]!.call.aborted, undefined);
+  t.is(executor.waiting, 0, "the one that is left is the model's own call");
   calls[1]!.abort.abort();
   t.is(model.runs[0]!.call.aborted, "cancelled");
   const after = new Call(executor, 1);
