@@ -22,6 +22,8 @@ import {
   showSequences,
   visiblePorts,
 } from "../sequences/sequence-plan.ts";
+import { readConfiguredSamples } from "../warm-up/configured-samples.ts";
+import { runAsCalls } from "../warm-up/run-samples.ts";
 import { showInstances } from "./load-onnx.ts";
 import type { LoadContext, LoadedParts } from "./load-version.ts";
 import { modelFile, versionPlace } from "./model-file.ts";
@@ -120,8 +122,18 @@ export async function loadCustom(
     const declared = plan ? visiblePorts(plan, config, model) : model;
     const completed = completeConfig(name, config, declared, labels, kindOf(path));
     showInstances(completed.config, count);
+    const samples = await readConfiguredSamples(
+      { name, folder: folder.path, inputs: completed.signature.inputs, fed: [] },
+      given,
+    );
     if (plan) {
       showSequences(completed.config, plan);
+      if (samples.length > 0) {
+        context.log.warn(
+          { model: name },
+          "model_warmup of a model in TypeScript with sequences is read and not run",
+        );
+      }
       return {
         config: completed.config,
         signature: completed.signature,
@@ -134,10 +146,13 @@ export async function loadCustom(
     const rows =
       dynamic && completed.config.maxBatchSize > 0 ? completed.config.maxBatchSize : undefined;
     const schedule = readSchedule(completed.config, rows);
+    const executor = new CustomExecutor(name, threads, schedule, context.maxQueueSize, memoryBytes);
+    const outputNames = completed.signature.outputs.map((output) => output.name);
+    await runAsCalls(name, executor, outputNames, samples);
     return {
       config: completed.config,
       signature: completed.signature,
-      executor: new CustomExecutor(name, threads, schedule, context.maxQueueSize, memoryBytes),
+      executor,
       repeats: "unknown",
       readsOptions: true,
     };

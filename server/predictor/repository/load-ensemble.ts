@@ -7,6 +7,8 @@ import { planEnsemble } from "../ensemble/ensemble-plan.ts";
 import { completeConfig, type ModelKind } from "../model-config/complete-config.ts";
 import { declaredByConfig } from "../model-config/declared-by-config.ts";
 import { readAllLabels } from "../model-config/read-labels.ts";
+import { readConfiguredSamples } from "../warm-up/configured-samples.ts";
+import { runAsCalls } from "../warm-up/run-samples.ts";
 import type { LoadContext, LoadedParts } from "./load-version.ts";
 import type { ModelFolder } from "./scan.ts";
 
@@ -67,5 +69,11 @@ export async function loadEnsemble(
       resolve(step.model, step.version).compute(inputs, outputNames, call, options, trace),
     () => plan.steps.map((step) => resolve(step.model, step.version).identity).join(),
   );
+  const samples = await readConfiguredSamples(
+    { name, folder: folder.path, inputs: signature.inputs, fed: [] },
+    given,
+  );
+  const outputNames = signature.outputs.map((output) => output.name);
+  await runAsCalls(name, executor, outputNames, samples);
   return { config, signature, executor, repeats, readsOptions: true };
 }

@@ -9,6 +9,7 @@ import {
 import { fromUnknown, messageOf } from "../../errors/from-unknown.ts";
 import type { Log } from "../../observability/log.ts";
 import { elementCount } from "../../tensor/shape.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
 import { EngineExecutor } from "../engine-executor.ts";
 import type { DeclaredPort, EngineModel } from "../engines/engine.ts";
 import { type CompleteConfig, completeConfig } from "../model-config/complete-config.ts";
@@ -27,7 +28,9 @@ import {
   visiblePorts,
 } from "../sequences/sequence-plan.ts";
 import type { ModelSignature } from "../signature.ts";
-import { warmUpSamples } from "../warm-up-samples.ts";
+import { readConfiguredSamples } from "../warm-up/configured-samples.ts";
+import { madeSamples } from "../warm-up/made-samples.ts";
+import { warmUpConfigured } from "../warm-up/run-samples.ts";
 import type { LoadContext, LoadedParts } from "./load-version.ts";
 import { modelFile } from "./model-file.ts";
 import type { ModelFolder } from "./scan.ts";
@@ -51,7 +54,7 @@ export async function loadOnnx(
     const sequences = sequenceBatchingOf(given);
     const plan =
       given && sequences && (await readSequences(name, folder.path, given, sequences, engine));
-    const outputs = await warmUp(name, engine, given, plan ? fedPorts(plan) : [], log);
+    const outputs = await warmUp(folder, engine, given, plan ? fedPorts(plan) : [], log);
     const declared = { inputs: engine.inputs, outputs };
     const completed = completeConfig(
       name,
@@ -121,11 +124,14 @@ function portsOf(engine: EngineModel, { inputs }: ModelSignature): readonly Decl
 }
 
 /**
- * Warms the engine up, and gives the outputs with the ranks that the file did not declare. A model
- * that fails on zeros (an index out of range, say) may still serve real inputs, so that is no error.
+ * Warms the engine up, and gives the outputs with the ranks that the file did not declare. Without model_warmup
+ * samples of zeros are made up: a model that fails on those (an index out of range, say) may still serve real
+ * inputs, so that is no error.
+ *
+ * @throws TensorwireError `MODEL_CONFIG_INVALID`, `MODEL_LOAD_FAILED` for samples of the configuration
  */
 async function warmUp(
-  name: string,
+  { name, path }: ModelFolder,
   engine: EngineModel,
   config: ModelConfig | undefined,
   fed: readonly DeclaredPort[],
@@ -139,15 +145,24 @@ async function warmUp(
     if (dims.length === 0) return port;
     return { ...port, shape: maxBatchSize > 0 ? [-1, ...dims] : dims };
   });
-  const samples = warmUpSamples(inputs, maxBatchSize);
+  const isFed = ({ name }: DeclaredPort): boolean => fed.some((port) => port.name === name);
+  const configured = await readConfiguredSamples(
+    {
+      name,
+      folder: path,
+      inputs: inputs.filter((port) => !isFed(port)),
+      fed: inputs.filter(isFed),
+    },
+    config,
+  );
+  if (configured.length > 0) {
+    const tensors = await warmUpConfigured(name, engine, configured);
+    return rankedOutputs(engine, tensors);
+  }
+  const samples = madeSamples(inputs, maxBatchSize);
   if (samples.length === 0) return engine.outputs;
   try {
-    const tensors = await engine.warmUp(samples);
-    return engine.outputs.map((port) => {
-      if (port.shape !== undefined) return port;
-      const rank = tensors.find((tensor) => tensor.name === port.name)?.shape.length ?? 0;
-      return { ...port, shape: new Array<number>(rank).fill(-1) };
-    });
+    return rankedOutputs(engine, await engine.warmUp(samples));
   } catch (error) {
     log.warn(
       { model: name, reason: fromUnknown(error).reason, why: messageOf(error) },
@@ -155,6 +170,15 @@ async function warmUp(
     );
     return engine.outputs;
   }
+}
+
+/** Outputs with the ranks of those that a run gave, where the file declares none. */
+function rankedOutputs(engine: EngineModel, tensors: readonly Tensor[]): readonly DeclaredPort[] {
+  return engine.outputs.map((port) => {
+    if (port.shape !== undefined) return port;
+    const rank = tensors.find((tensor) => tensor.name === port.name)?.shape.length ?? 0;
+    return { ...port, shape: new Array<number>(rank).fill(-1) };
+  });
 }
 
 /**
@@ -238,7 +262,6 @@ export function showInstances(
 
 function warnOfIgnored(name: string, config: ModelConfig, log: Log): void {
   const ignored: string[] = [];
-  if (config.modelWarmup.length > 0) ignored.push("model_warmup");
   const { optimization } = config;
   if (optimization?.priority) ignored.push("optimization.priority");
   if (optimization?.cuda) ignored.push("optimization.cuda");

@@ -1,7 +1,7 @@
-import { elementSize } from "../tensor/datatype.ts";
-import { elementCount } from "../tensor/shape.ts";
-import type { Tensor } from "../tensor/tensor.ts";
-import type { DeclaredPort } from "./engines/engine.ts";
+import { elementSize } from "../../tensor/datatype.ts";
+import { elementCount } from "../../tensor/shape.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+import type { DeclaredPort } from "../engines/engine.ts";
 
 /** Rows of the further samples of a model whose first dimension is free. */
 const moreRows = [64, 4096];
@@ -18,7 +18,7 @@ const maxSampleBytes = 64 * 1024 * 1024;
  *
  * @param maxRows - rows that the model takes at once; 0 for any number
  */
-export function warmUpSamples(inputs: readonly DeclaredPort[], maxRows: number): Tensor[][] {
+export function madeSamples(inputs: readonly DeclaredPort[], maxRows: number): Tensor[][] {
   const required = inputs.filter((input) => !input.optional);
   if (required.some((input) => input.shape === undefined)) return [];
   const small = required.map((input) => zeros(input, 1));

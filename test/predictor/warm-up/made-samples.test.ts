@@ -1,6 +1,6 @@
 import test from "ava";
-import type { DeclaredPort } from "../../server/predictor/engines/engine.ts";
-import { warmUpSamples } from "../../server/predictor/warm-up-samples.ts";
+import type { DeclaredPort } from "../../../server/predictor/engines/engine.ts";
+import { madeSamples } from "../../../server/predictor/warm-up/made-samples.ts";
 
 const port = (
   datatype: DeclaredPort["datatype"],
@@ -15,7 +15,7 @@ const port = (
 });
 
 const shapes = (inputs: readonly DeclaredPort[], maxRows = 0): (readonly number[])[][] =>
-  warmUpSamples(inputs, maxRows).map((sample) => sample.map((tensor) => tensor.shape));
+  madeSamples(inputs, maxRows).map((sample) => sample.map((tensor) => tensor.shape));
 
 test("a free first dimension gives samples of 1, 64 and 4096 rows, other free dimensions are 1", (t) => {
   t.deepEqual(shapes([port("FP32", [-1, 4, -1])]), [[[1, 4, 1]], [[64, 4, 1]], [[4096, 4, 1]]]);
@@ -30,7 +30,7 @@ test("samples stay within the model's batch size and within 1 MiB", (t) => {
 test("fixed shapes and scalars give one sample; BYTES are empty strings", (t) => {
   t.deepEqual(shapes([port("INT64", [])]), [[[]]]);
   t.deepEqual(shapes([port("FP32", [-1, 2]), port("FP32", [3])]), [[[1, 2], [3]]]);
-  const [[tensor] = []] = warmUpSamples([port("BYTES", [2])], 0);
+  const [[tensor] = []] = madeSamples([port("BYTES", [2])], 0);
   t.deepEqual(tensor?.elements, [new Uint8Array(), new Uint8Array()]);
 });
 
