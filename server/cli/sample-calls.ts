@@ -6,6 +6,8 @@ import { elementCount, shapeText } from "../tensor/shape.ts";
 export interface SampleModel {
   readonly name: string;
   readonly inputs: readonly TensorSpec[];
+  /** It gives any number of answers to a call, which come as a stream. */
+  readonly decoupled?: boolean;
 }
 
 /** The same call in three forms that can be pasted. */
@@ -54,16 +56,25 @@ export function sampleSize({ inputs }: SampleModel): number {
  * Makes calls of a model, with values that its inputs take.
  *
  * @param url - of the server
- * @returns `undefined` for a model that takes more strings than can be written out
+ * @returns `undefined` for a model that takes more than can be written out, and takes it as strings or as
+ *   a stream
  */
 export function sampleCalls(model: SampleModel, url: string): SampleCalls | undefined {
-  const samples = samplesOf(model.inputs);
-  if (samples.some((sample) => sample.datatype === "BYTES" && !isWritten(sample))) return undefined;
-  return {
-    grpcurl: grpcurl(model.name, samples, url),
-    curl: curl(model.name, samples, url),
-    typescript: typescript(model.name, samples, url),
-  };
+  const { name, inputs, decoupled = false } = model;
+  const samples = samplesOf(inputs);
+  const mustBeWritten = samples.filter(({ datatype }) => decoupled || datatype === "BYTES");
+  if (!mustBeWritten.every(isWritten)) return undefined;
+  return decoupled
+    ? {
+        grpcurl: grpcurl(name, samples, url, "ModelStreamInfer"),
+        curl: generateCurl(name, samples, url),
+        typescript: streamTypescript(name, samples, url),
+      }
+    : {
+        grpcurl: grpcurl(name, samples, url, "ModelInfer"),
+        curl: curl(name, samples, url),
+        typescript: typescript(name, samples, url),
+      };
 }
 
 function samplesOf(inputs: readonly TensorSpec[]): Sample[] {
@@ -87,9 +98,14 @@ function valuesOf({ datatype, count }: Sample): (number | boolean | string)[] {
   });
 }
 
-function grpcurl(model: string, samples: readonly Sample[], url: string): string {
+function grpcurl(
+  model: string,
+  samples: readonly Sample[],
+  url: string,
+  rpc: "ModelInfer" | "ModelStreamInfer",
+): string {
   const tls = url.startsWith("https:") ? "-insecure" : "-plaintext";
-  const method = `${url.replace(/^https?:\/\//, "")} inference.GRPCInferenceService/ModelInfer`;
+  const method = `${url.replace(/^https?:\/\//, "")} inference.GRPCInferenceService/${rpc}`;
   if (samples.every((sample) => isWritten(sample) && contentsFields[sample.datatype])) {
     const inputs = samples.map((sample) => {
       const values = valuesOf(sample);
@@ -108,10 +124,23 @@ function grpcurl(model: string, samples: readonly Sample[], url: string): string
   return `printf ${quote(formatSafe(request))} ${zeros.join(" ")} | grpcurl ${tls} -d @ ${method}`;
 }
 
-function curl(model: string, samples: readonly Sample[], url: string): string {
+function curlOf(options: string, url: string, model: string, route: string): string {
   const tls = url.startsWith("https:") ? "-k " : "";
-  const path = `${url}/v2/models/${encodeURIComponent(model)}/infer`;
-  const command = `curl -s ${tls}${/^[\w.:/%-]+$/.test(path) ? path : quote(path)}`;
+  const path = `${url}/v2/models/${encodeURIComponent(model)}/${route}`;
+  return `curl ${options} ${tls}${/^[\w.:/%-]+$/.test(path) ? path : quote(path)}`;
+}
+
+function generateCurl(model: string, samples: readonly Sample[], url: string): string {
+  const inputs = samples.map((sample) => {
+    const values = valuesOf(sample);
+    return [sample.name, values.length === 1 ? values[0] : values];
+  });
+  const body = JSON.stringify(Object.fromEntries(inputs));
+  return `${curlOf("-sN", url, model, "generate_stream")} -d ${quote(body)}`;
+}
+
+function curl(model: string, samples: readonly Sample[], url: string): string {
+  const command = curlOf("-s", url, model, "infer");
   if (samples.every(isWritten)) {
     const inputs = samples.map((sample) => ({ ...portOf(sample), data: valuesOf(sample) }));
     return `${command} -d ${quote(JSON.stringify({ inputs }))}`;
@@ -127,16 +156,29 @@ function curl(model: string, samples: readonly Sample[], url: string): string {
 }
 
 function typescript(model: string, samples: readonly Sample[], url: string): string {
+  return [
+    'import { createClient, tensor } from "@tensorwire/client";',
+    `const client = createClient("${url}");`,
+    `const { outputs } = await client.infer(${JSON.stringify(model)}, ${tsInputs(samples)});`,
+    "console.log(outputs);",
+  ].join("\n");
+}
+
+function streamTypescript(model: string, samples: readonly Sample[], url: string): string {
+  return [
+    'import { createClient, tensor } from "@tensorwire/client";',
+    `const client = createClient("${url}");`,
+    `const requests = [{ model: ${JSON.stringify(model)}, inputs: ${tsInputs(samples)} }];`,
+    "for await (const { result, error } of client.inferStream(requests)) console.log(error ?? result.outputs);",
+  ].join("\n");
+}
+
+function tsInputs(samples: readonly Sample[]): string {
   const inputs = samples.map((sample) => {
     const { name, datatype, shape } = sample;
     return `${JSON.stringify(name)}: tensor(${shapeText(shape)}, ${tsValues(sample)}, "${datatype}")`;
   });
-  return [
-    'import { createClient, tensor } from "@tensorwire/client";',
-    `const client = createClient("${url}");`,
-    `const { outputs } = await client.infer(${JSON.stringify(model)}, { ${inputs.join(", ")} });`,
-    "console.log(outputs);",
-  ].join("\n");
+  return `{ ${inputs.join(", ")} }`;
 }
 
 function tsValues(sample: Sample): string {

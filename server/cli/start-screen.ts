@@ -58,7 +58,7 @@ export function startScreen(options: StartScreenOptions): string {
   ];
   const callable = rows
     .flatMap(({ state }) => servingModel(state) ?? [])
-    .map(({ name, signature }) => ({ name, inputs: signature.inputs }));
+    .map(({ name, signature, decoupled }) => ({ name, inputs: signature.inputs, decoupled }));
   const example = callable.toSorted(bySampleSize)[0];
   const calls = example && sampleCalls(example, url);
   if (calls) {

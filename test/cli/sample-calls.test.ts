@@ -97,3 +97,18 @@ test("calls over TLS accept the certificate as it is", (t) => {
   t.is(printed(calls.grpcurl).args[0], "-insecure");
   t.true(printed(calls.curl).args.includes("-k"));
 });
+
+test("a model that answers in a stream is called by what reads one", (t) => {
+  const inputs = [
+    input("text_input", "BYTES", [1]),
+    input("n", "INT32", [2]),
+    input("o", "BOOL", [1], true),
+  ];
+  const calls = sampleCalls({ ...model(...inputs), decoupled: true }, url)!;
+  t.is(printed(calls.grpcurl).args.at(-1), "inference.GRPCInferenceService/ModelStreamInfer");
+  const { args } = printed(calls.curl);
+  t.deepEqual(args.slice(0, 3), ["-sN", `${url}/v2/models/it's%20a%20model/generate_stream`, "-d"]);
+  t.deepEqual(JSON.parse(args[3]!), { text_input: "text", n: [1, 1] });
+  t.regex(calls.typescript, /client\.inferStream\(requests\)/);
+  t.is(sampleCalls({ ...model(input("x", "FP32", [99])), decoupled: true }, url), undefined);
+});
