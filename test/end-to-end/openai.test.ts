@@ -605,3 +605,17 @@ test("keys hold for text as for tensors: permissions, and models", async (t) => 
     t.is(await generate(keys.read, "other", route), 403);
   }
 });
+
+test("texts that are whole have a limit together, and streams have none", async (t) => {
+  const folder = await temporaryFolder(t, { "words/1/model.ts": words });
+  const client = clientOf((await startServer(t, [folder, "--max-message-size", "10000"])).url);
+  const asked = { model: "words", prompt: "a".repeat(4_999) };
+  t.is((await client.post("completions", { ...asked, n: 2 })).status, 200);
+  const { status, body } = await client.post("completions", { ...asked, n: 3 });
+  t.deepEqual([status, body.error.code], [500, "answer_too_large"]);
+  const chunks = await client.events("completions", { ...asked, n: 3 });
+  t.is(
+    chunks.reduce((sum, { choices: [choice] }) => sum + choice!.text.length, 0),
+    3 * 4_999,
+  );
+});

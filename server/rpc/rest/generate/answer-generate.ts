@@ -13,9 +13,9 @@ import { jsonResponse } from "../json-response.ts";
 import { readBody } from "../read-body.ts";
 import type { RestCall } from "../rest-call.ts";
 import { errorJson } from "../rest-error.ts";
-import { WholeText } from "../whole-text.ts";
 import { encodeGenerate, textOf } from "./generate-answer.ts";
 import { decodeGenerate } from "./generate-request.ts";
+import { WholeText } from "./whole-text.ts";
 
 /** Input by which a model is told whether to answer in pieces; vLLM's backend of Triton has it. */
 const streamInput = "stream";

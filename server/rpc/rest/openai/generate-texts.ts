@@ -24,6 +24,8 @@ export interface TextPiece {
   readonly choice: number;
   readonly text: string;
   readonly logprobs: readonly TokenLogprob[];
+  /** Bytes of both as the model gave them. */
+  readonly bytes: number;
   /** Set in the last piece of a text. */
   readonly finishReason?: FinishReason;
 }
@@ -72,12 +74,16 @@ export function generateTexts(
       inputTokens[choice] = Math.max(inputTokens[choice]!, counted);
       outputTokens += numberOf(outputs.get("num_output_tokens"));
       const text = textOf(outputs.get("text_output"));
-      const logprobs =
-        outputs.get("logprobs")?.elements?.map((element) => readLogprob(model.name, element)) ?? [];
+      const elements = outputs.get("logprobs")?.elements ?? [];
+      const logprobs = elements.map((element) => readLogprob(model.name, element));
+      const bytes = elements.reduce(
+        (sum, { byteLength }) => sum + byteLength,
+        Buffer.byteLength(text),
+      );
       const final = response.parameters.triton_final_response?.parameterChoice.value === true;
       if (text === "" && logprobs.length === 0 && !final) continue;
       const end = final && { finishReason: finishReason(reasons[choice]!) };
-      yield { choice, text, logprobs, ...end };
+      yield { choice, text, logprobs, bytes, ...end };
     }
   }
   return {

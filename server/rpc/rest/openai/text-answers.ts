@@ -1,9 +1,9 @@
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { fromUnknown } from "../../../errors/from-unknown.ts";
+import { answerTooLarge } from "../../../errors/generation-errors.ts";
 import { afterFirst, eventBytes, eventStreamResponse } from "../event-stream.ts";
 import { jsonResponse } from "../json-response.ts";
 import type { RestCall } from "../rest-call.ts";
-import { WholeText } from "../whole-text.ts";
 import {
   type FinishReason,
   type GeneratedTexts,
@@ -64,17 +64,20 @@ async function wholeTexts(
   maxBytes: number,
 ): Promise<FinishedText[]> {
   const texts = Array.from({ length: prompts.length * n }, () => ({
-    whole: new WholeText(model, maxBytes),
+    parts: [] as string[],
     logprobs: [] as TokenLogprob[],
     finishReason: "stop" as FinishReason,
   }));
-  for await (const { choice, text, logprobs, finishReason } of pieces) {
+  let size = 0;
+  for await (const { choice, text, logprobs, bytes, finishReason } of pieces) {
     const of = texts[choice]!;
-    of.whole.add(text);
+    size += bytes;
+    if (size > maxBytes) throw answerTooLarge(model, maxBytes);
+    of.parts.push(text);
     of.logprobs.push(...logprobs);
     if (finishReason) of.finishReason = finishReason;
   }
-  return texts.map(({ whole, ...others }) => ({ text: whole.text, ...others }));
+  return texts.map(({ parts, ...others }) => ({ text: parts.join(""), ...others }));
 }
 
 async function* events(

@@ -1,4 +1,4 @@
-import { answerTooLarge } from "../../errors/generation-errors.ts";
+import { answerTooLarge } from "../../../errors/generation-errors.ts";
 
 /** A text that is put together of the pieces in which a model gives it. */
 export class WholeText {
