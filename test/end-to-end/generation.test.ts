@@ -243,3 +243,50 @@ test("who waits has a bound and a deadline: QUEUE_FULL with a time to try again,
   await until(() => isIdle(server));
   t.is(reasons(await metric(server, "vllm:request_success_total")).error, 2);
 });
+
+const crashing = gated.replace(
+  "await new Promise",
+  "if (rows.some(({ tokens }) => tokens.includes(3))) process.exit(7);\n          await new Promise",
+);
+
+test("a thread that ends under its generations: each stream ends with worker_lost, and the model comes back", async (t) => {
+  const folder = await temporaryFolder(t, { "gated/1/model.ts": crashing });
+  const server = await startServer(t, [folder]);
+  const asked = { model: "gated", prompt: "a", max_tokens: 100_000, temperature: 0, stream: true };
+  // The model's likeliest token is c, number 3, which no step may see: one token each, then the end.
+  const response = await complete(server, asked);
+  t.is(response.status, 200);
+  const events: { choices?: { text: string }[]; error?: { code: string } }[] = [];
+  for await (const data of readEvents(response)) events.push(JSON.parse(data));
+  t.is(events.at(-1)?.error?.code, "worker_lost");
+  t.true(events.slice(0, -1).every(({ choices }) => choices?.[0]?.text === "c"));
+  await until(() => isIdle(server));
+  const again = async (): Promise<number> =>
+    (await complete(server, { ...asked, max_tokens: 1 })).status;
+  await until(async () => (await again()) === 200);
+});
+
+test("a model that is loaded again lets its generations end on the old version", async (t) => {
+  const server = await startServer(t, [textModelFolder]);
+  const [{ prompt, text }] = (await expectedTexts()) as [
+    Awaited<ReturnType<typeof expectedTexts>>[number],
+  ];
+  const asked = { prompt, max_tokens: 60, temperature: 0 };
+  let loading = true;
+  const texts: Promise<string>[] = [];
+  const load = async (): Promise<void> => {
+    for (let turn = 0; turn < 3; turn++) {
+      const url = `${server.url}/v2/repository/models/opticks/load`;
+      t.is((await fetch(url, { method: "POST" })).status, 200);
+    }
+    loading = false;
+  };
+  const loaded = load();
+  while (loading) {
+    const answer = complete(server, asked).then(textOf);
+    texts.push(answer);
+    await answer;
+  }
+  await loaded;
+  t.deepEqual(new Set(await Promise.all(texts)), new Set([text]));
+});

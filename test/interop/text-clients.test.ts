@@ -4,13 +4,26 @@ import { startServer } from "../support/command.ts";
 import { type ExpectedText, expectedTexts, textModelFolder } from "../support/text-model.ts";
 import { findPython, findTool, runTool } from "../support/tools.ts";
 
-const script = fileURLToPath(new URL("python/openai_client.py", import.meta.url));
+const script = (name: string): string => fileURLToPath(new URL(`python/${name}`, import.meta.url));
 const python = findPython("openai");
+const triton = findPython("triton");
 const curl = findTool("curl");
 
 (python ? test : test.skip)("OpenAI's Python client agrees with PyTorch", async (t) => {
   const server = await startServer(t, [textModelFolder]);
-  const { code, output } = await runTool(python!, [script, server.address, textModelFolder]);
+  const { code, output } = await runTool(python!, [
+    script("openai_client.py"),
+    server.address,
+    textModelFolder,
+  ]);
+  t.is(code, 0, output);
+  t.regex(output, /\d+ checks/);
+});
+
+(triton ? test : test.skip)("tritonclient gets text as from Triton's vLLM backend", async (t) => {
+  const server = await startServer(t, [textModelFolder]);
+  const args = [script("triton_text_clients.py"), server.address, textModelFolder];
+  const { code, output } = await runTool(triton!, args);
   t.is(code, 0, output);
   t.regex(output, /\d+ checks/);
 });
