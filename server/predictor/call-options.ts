@@ -59,11 +59,17 @@ function readSequence(parameters: Parameters): SequenceStep | undefined {
   const end = readFlag(parameters, "sequence_end");
   if (id === undefined || id === "") return undefined;
   if (typeof id === "string") return { id: checkLength(id), start, end };
-  if (typeof id === "boolean" || !Number.isInteger(Number(id)) || Number(id) < 0) {
-    throw parameterInvalid("sequence_id", String(id), "a positive integer or a string");
+  const expected = "an integer from 1 to 2^64 - 1, or a string";
+  if (typeof id === "boolean" || !Number.isInteger(Number(id))) {
+    throw parameterInvalid("sequence_id", String(id), expected);
   }
-  return Number(id) === 0 ? undefined : { id: BigInt(id), start, end };
+  const number = BigInt(id);
+  if (number < 0n || number > mostId) throw parameterInvalid("sequence_id", String(id), expected);
+  return number === 0n ? undefined : { id: number, start, end };
 }
+
+/** Ids are of the type uint64. */
+const mostId = 2n ** 64n - 1n;
 
 /** The bound that Triton's protocol has for a string as a correlation id. */
 const mostIdLength = 128;

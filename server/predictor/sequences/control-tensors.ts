@@ -64,7 +64,7 @@ export class ControlTensors {
     if (typeof id === "string" || id < least || id > most) {
       throw parameterInvalid(
         "sequence_id",
-        JSON.stringify(String(id)),
+        typeof id === "string" ? JSON.stringify(id) : String(id),
         `an integer up to ${most}, which this model asks for`,
       );
     }

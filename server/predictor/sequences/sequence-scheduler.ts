@@ -6,41 +6,18 @@ import {
   sequenceTimeout,
 } from "../../errors/sequence-errors.ts";
 import type { CallAbort } from "../../rpc/call-context.ts";
-import type { Tensor } from "../../tensor/tensor.ts";
 import { abortError } from "../abort-error.ts";
 import type { ScheduledResult } from "../scheduling/scheduler.ts";
 import { Backlog } from "./backlog.ts";
 import { IdleSequences } from "./idle-sequences.ts";
-import { type NextRun, nextRun } from "./next-run.ts";
 import { Instance, Sequence } from "./sequence.ts";
-import type { SequencePlan } from "./sequence-plan.ts";
-import { Step, type StepRequest, StepsUnderWay } from "./step.ts";
-
-/** What a run gave. */
-export interface RunOutcome {
-  /** By row; of a row without a call undefined. */
-  readonly answers: readonly (StepAnswer | undefined)[];
-  /** Time in the model, in ns. */
-  readonly inferNs: number;
-}
-
-/** What a run gave one call; a call that is refused ends its sequence. */
-export type StepAnswer =
-  | { readonly kind: "outputs"; readonly outputs: readonly Tensor[] }
-  | { readonly kind: "refused"; readonly error: Error };
-
-/** Runs calls of different sequences, and keeps their states. */
-export interface StepRunner {
-  /** Whether two calls, each the next of its sequence, can share a run. */
-  readonly canJoin: (one: Step, other: Step) => boolean;
-  run(
-    instance: number,
-    rows: readonly (Step | undefined)[],
-    run: StepsUnderWay,
-  ): RunOutcome | Promise<RunOutcome>;
-  /** A sequence is over: nothing of it is kept. */
-  forget(sequence: Sequence): void;
-}
+import {
+  type EndedRun,
+  SequenceRuns,
+  type SequenceRunsOptions,
+  type StepAnswer,
+} from "./sequence-runs.ts";
+import { Step, type StepRequest } from "./step.ts";
 
 /** Why sequences came to an end. */
 export const sequenceEnds = [
@@ -55,24 +32,12 @@ export const sequenceEnds = [
 export type SequenceEnd = (typeof sequenceEnds)[number];
 
 /** What a {@link SequenceScheduler} acts on; tests give their own clock. */
-export interface SequenceSchedulerOptions {
+export interface SequenceSchedulerOptions extends SequenceRunsOptions {
   /** Name of the model, for messages. */
   readonly model: string;
-  readonly plan: SequencePlan;
   readonly instances: number;
-  /** Runs that an instance is given at once; more than one with strategy oldest only. */
-  readonly runsPerInstance: number;
   /** Calls that may wait. */
   readonly limit: number;
-  readonly runner: StepRunner;
-  /** What becomes of the calls of a run that failed. */
-  readonly afterFailure: "run one by one" | "fail";
-  /** Monotonic clock in ms. */
-  readonly now: () => number;
-  /** Calls `action` at the end of the turn of the event loop. */
-  readonly atTurnEnd: (action: () => void) => void;
-  /** Calls `action` after a time in ms; the result cancels. */
-  readonly after: (ms: number, action: () => void) => () => void;
 }
 
 /**
@@ -88,16 +53,14 @@ export class SequenceScheduler {
   readonly #options: SequenceSchedulerOptions;
   readonly #sequences = new Map<bigint | string, Sequence>();
   readonly #instances: readonly Instance[];
+  readonly #runs: SequenceRuns;
   readonly #backlog: Backlog;
   readonly #idle: IdleSequences;
   readonly #ends: Record<SequenceEnd, number>;
   #waiting = 0;
-  #running = 0;
   /** Calls that wait, run, or are to be run again. */
   #unanswered = 0;
   #closing = false;
-  #turnPending = false;
-  #sending = false;
   #onIdle: (() => void)[] = [];
 
   constructor(options: SequenceSchedulerOptions) {
@@ -109,6 +72,19 @@ export class SequenceScheduler {
       { length: instances },
       (_, index) => new Instance(index, slotsPerInstance, order),
     );
+    this.#runs = new SequenceRuns(options, this.#instances, {
+      begun: ({ sequence }) => {
+        this.#waiting--;
+        sequence.running = sequence.steps.shift();
+      },
+      answered: (step, answer, run) => this.#answered(step, answer, run),
+      failed: (step, error) => this.#failed(step, error),
+      ended: ({ sequence }) => {
+        sequence.running = undefined;
+        this.#goOn(sequence);
+      },
+      runEnded: () => this.#settled(),
+    });
     this.#backlog = new Backlog(options, (sequence) => this.#timeOut(sequence));
     this.#idle = new IdleSequences(plan.idleMs, options, (sequence) => this.#expire(sequence));
     this.#ends = Object.fromEntries(sequenceEnds.map((end) => [end, 0])) as Record<
@@ -124,7 +100,7 @@ export class SequenceScheduler {
 
   /** Runs under way. */
   get running(): number {
-    return this.#running;
+    return this.#runs.running;
   }
 
   /** Sequences that have a slot. */
@@ -182,7 +158,7 @@ export class SequenceScheduler {
       if (sequence.steps.first?.request.start) this.#goOn(sequence);
       else this.#abandon(sequence, "lost", () => sequenceLost(model, sequence.id));
     }
-    this.#lookAtTurnEnd();
+    this.#runs.lookAtTurnEnd();
     this.#settled();
   }
 
@@ -195,7 +171,7 @@ export class SequenceScheduler {
       if (!next) break;
       this.#seat(next, restored);
     }
-    this.#lookAtTurnEnd();
+    this.#runs.lookAtTurnEnd();
   }
 
   /** Resolves once nothing runs or waits. Sequences without a call end if others wait for their slots. */
@@ -210,7 +186,7 @@ export class SequenceScheduler {
   close(): void {
     this.#idle.close();
     this.#backlog.close();
-    for (const instance of this.#instances) instance.cancelDelay?.();
+    this.#runs.close();
     for (const sequence of this.#sequences.values()) this.#options.runner.forget(sequence);
     this.#sequences.clear();
   }
@@ -235,7 +211,7 @@ export class SequenceScheduler {
       if (isNext) this.#markReady(sequence);
     } else if (!this.#backlog.has(sequence)) this.#place(sequence);
     else if (request.timeoutMs > 0) this.#backlog.add(sequence);
-    this.#lookAtTurnEnd();
+    this.#runs.lookAtTurnEnd();
   }
 
   /** Gives a sequence a slot, on the instance that has the fewest, or puts it at the end of the backlog. */
@@ -311,7 +287,7 @@ export class SequenceScheduler {
     sequence.open = false;
     this.#ends.idle++;
     this.#remove(sequence);
-    this.#lookAtTurnEnd();
+    this.#runs.lookAtTurnEnd();
   }
 
   /** Refuses a sequence that waited too long for a slot, with all of its calls. */
@@ -334,7 +310,7 @@ export class SequenceScheduler {
     this.#ends.cancelled++;
     if (sequence.steps.size > 0 || sequence.running) return;
     this.#remove(sequence);
-    this.#lookAtTurnEnd();
+    this.#runs.lookAtTurnEnd();
   }
 
   /** Somebody waits no longer for a call. */
@@ -357,7 +333,7 @@ export class SequenceScheduler {
     }
     if (!waited) step.run?.left();
     else if (isNext) this.#nextCut(sequence);
-    this.#lookAtTurnEnd();
+    this.#runs.lookAtTurnEnd();
     this.#settled();
   }
 
@@ -406,158 +382,30 @@ export class SequenceScheduler {
     step.place?.order.settle(step.place.at, () => {});
   }
 
-  #lookAtTurnEnd(): void {
-    if (this.#turnPending) return;
-    this.#turnPending = true;
-    this.#options.atTurnEnd(this.#onTurnEnd);
-  }
-
-  readonly #onTurnEnd = (): void => {
-    this.#turnPending = false;
-    this.#send();
-  };
-
-  /** Gives the instances what they may have now. */
-  readonly #send = (): void => {
-    if (this.#sending) return;
-    this.#sending = true;
-    try {
-      for (const instance of this.#instances) this.#sendTo(instance);
-    } finally {
-      this.#sending = false;
+  #answered(step: Step, answer: StepAnswer, { startedMs, inferNs, steps }: EndedRun): void {
+    if (step.request.end && answer.kind === "outputs") this.#ends.end++;
+    if (answer.kind === "outputs") {
+      const { outputs } = answer;
+      if (!step.gone) this.#resolve(step, { outputs, inferNs, startedMs, runRows: steps });
+      return;
     }
-  };
-
-  #sendTo(instance: Instance): void {
-    const { runsPerInstance, after } = this.#options;
-    instance.cancelDelay?.();
-    instance.cancelDelay = undefined;
-    while (instance.up && instance.runs < runsPerInstance) {
-      const next = this.#nextFor(instance);
-      if (!next) return;
-      if (next.kind === "wait") {
-        instance.cancelDelay = after(next.ms, this.#send);
-        return;
-      }
-      const { rows } = next;
-      if (this.#start(instance, rows) === "ended") {
-        // What computes at once leaves the thread between two runs.
-        this.#lookAtTurnEnd();
-        return;
-      }
-    }
-  }
-
-  #nextFor(instance: Instance): NextRun | undefined {
-    const { plan, runner, now } = this.#options;
-    for (;;) {
-      const retry = instance.retries.pop();
-      if (!retry) return nextRun(instance, plan, runner.canJoin, now());
-      if (!retry.gone) return { kind: "run", rows: [retry] };
-      this.#ended(retry);
-    }
-  }
-
-  #start(instance: Instance, rows: readonly (Step | undefined)[]): "ended" | "under way" {
-    const { runner, now } = this.#options;
-    const steps = rows.filter((step) => step !== undefined);
-    const startedMs = now();
-    const run = new StepsUnderWay(steps);
-    for (const step of steps) {
-      const { sequence } = step;
-      if (sequence.running !== step) {
-        sequence.steps.shift();
-        instance.ready.delete(sequence);
-        sequence.running = step;
-        this.#waiting--;
-        const { order } = instance;
-        if (order) step.place = { order, at: order.take() };
-      }
-      step.run = run;
-    }
-    instance.runs++;
-    this.#running++;
-    let outcome: RunOutcome | Promise<RunOutcome>;
-    try {
-      outcome = runner.run(instance.index, rows, run);
-    } catch (error) {
-      this.#fail(instance, steps, error);
-      return "ended";
-    }
-    if (!(outcome instanceof Promise)) {
-      this.#answer(instance, rows, outcome, startedMs);
-      return "ended";
-    }
-    outcome.then(
-      (value) => this.#answer(instance, rows, value, startedMs),
-      (error: unknown) => this.#fail(instance, steps, error),
-    );
-    return "under way";
-  }
-
-  #answer(
-    instance: Instance,
-    rows: readonly (Step | undefined)[],
-    { answers, inferNs }: RunOutcome,
-    startedMs: number,
-  ): void {
+    const { sequence } = step;
     const { model, plan } = this.#options;
-    let runRows = 0;
-    for (const step of rows) if (step) runRows++;
-    for (const [row, step] of rows.entries()) {
-      if (!step) continue;
-      const answer = answers[row]!;
-      if (answer.kind === "outputs") {
-        if (!step.gone) {
-          this.#resolve(step, { outputs: answer.outputs, inferNs, startedMs, runRows });
-          // The run counts once.
-          runRows = 0;
-        }
-        if (step.request.end) this.#ends.end++;
-      } else {
-        if (!step.gone) this.#reject(step, answer.error);
-        const { sequence } = step;
-        this.#abandon(sequence, "refused", () =>
-          sequenceNotStarted(model, sequence.id, plan.idleMs),
-        );
-      }
-      this.#ended(step);
-    }
-    this.#runEnded(instance);
+    if (!step.gone) this.#reject(step, answer.error);
+    this.#abandon(sequence, "refused", () => sequenceNotStarted(model, sequence.id, plan.idleMs));
   }
 
-  #fail(instance: Instance, steps: readonly Step[], error: unknown): void {
-    const { model, afterFailure } = this.#options;
-    if (afterFailure === "run one by one" && steps.length > 1) {
-      instance.retries.push(...steps.toReversed());
-    } else {
-      for (const step of steps) {
-        const { sequence } = step;
-        if (!step.gone) this.#reject(step, error);
-        if (!instance.up) {
-          this.#abandon(sequence, "lost", () => sequenceLost(model, sequence.id));
-        }
-        this.#ended(step);
-      }
-    }
-    this.#runEnded(instance);
-  }
-
-  /** The model has a call no more. */
-  #ended({ sequence }: Step): void {
-    sequence.running = undefined;
-    this.#goOn(sequence);
-  }
-
-  #runEnded(instance: Instance): void {
-    instance.runs--;
-    this.#running--;
-    this.#lookAtTurnEnd();
-    this.#settled();
+  #failed(step: Step, error: unknown): void {
+    const { sequence } = step;
+    const { model } = this.#options;
+    if (!step.gone) this.#reject(step, error);
+    // The end of its instance is why it failed.
+    const lost = sequence.slot?.instance.up === false;
+    if (lost) this.#abandon(sequence, "lost", () => sequenceLost(model, sequence.id));
   }
 
   #settled(): void {
-    if (this.#unanswered > 0 || this.#running > 0) return;
+    if (this.#unanswered > 0 || this.#runs.running > 0) return;
     const listeners = this.#onIdle;
     this.#onIdle = [];
     for (const listener of listeners) listener();

@@ -9,7 +9,7 @@ import type { StateSpec } from "./read-states.ts";
 import type { Sequence } from "./sequence.ts";
 import type { SequenceEngine } from "./sequence-engine.ts";
 import type { SequencePlan } from "./sequence-plan.ts";
-import type { RunOutcome, StepAnswer, StepRunner } from "./sequence-scheduler.ts";
+import type { RunOutcome, StepAnswer, StepRunner } from "./sequence-runs.ts";
 import type { Step, StepsUnderWay } from "./step.ts";
 
 /**

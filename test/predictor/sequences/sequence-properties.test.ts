@@ -26,7 +26,8 @@ type Event =
   | { readonly kind: "turn" }
   | { readonly kind: "finish"; readonly run: number }
   | { readonly kind: "cancel"; readonly call: number }
-  | { readonly kind: "advance"; readonly ms: number };
+  | { readonly kind: "advance"; readonly ms: number }
+  | { readonly kind: "lost" | "back"; readonly instance: number };
 
 const events: fc.Arbitrary<Event> = fc.oneof(
   {
@@ -62,6 +63,13 @@ const events: fc.Arbitrary<Event> = fc.oneof(
       ms: fc.integer({ min: 1, max: 150 }),
     }),
   },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constantFrom("lost" as const, "back" as const),
+      instance: fc.nat({ max: 1 }),
+    }),
+  },
 );
 
 const surroundings: fc.Arbitrary<Surroundings> = fc
@@ -76,10 +84,12 @@ const surroundings: fc.Arbitrary<Surroundings> = fc
     preferredRows: fc.constantFrom([], [2]),
     runsPerInstance: fc.integer({ min: 1, max: 2 }),
     preserveOrder: fc.boolean(),
+    afterFailure: fc.constantFrom("run one by one" as const, "fail" as const),
   })
   .map((given) => {
     const { instances, slots, limit, maxDelayMs, minimumUtilization, preserveOrder } = given;
-    const rest = { instances, slots, limit, idleMs };
+    const { afterFailure } = given;
+    const rest = { instances, slots, limit, idleMs, afterFailure };
     if (given.kind === "direct") {
       // A batch has a row for each slot.
       return { ...rest, strategy: { ...direct, maxDelayMs, minimumUtilization } };
@@ -136,9 +146,28 @@ async function play(given: Surroundings, happenings: readonly Event[]): Promise<
     const failed = calls.some(({ x }) => x < 0);
     for (const call of calls) {
       accounts.get(call.id)!.lastMs = clock.now();
-      // A run that fails is repeated call by call.
-      if (!failed || calls.length === 1) computed.add(call);
+      // A run that fails may be repeated call by call.
+      if (!failed || calls.length === 1 || given.afterFailure === "fail") computed.add(call);
     }
+  };
+
+  const down = new Set<number>();
+  /** An instance ends: its runs fail, and the sequences that have begun on it are over. */
+  const lose = (instance: number): void => {
+    // One that keeps nothing cannot lose it.
+    if (given.afterFailure !== "fail" || instance >= instances || down.has(instance)) return;
+    down.add(instance);
+    for (const run of engine.open.filter((each) => each.instance === instance)) {
+      run.finish(new Error("lost"));
+    }
+    for (const account of accounts.values()) {
+      const start = account.accepted.findLast((each) => each.start);
+      if (start && rowsOf.get(start)?.startsWith(`${instance}:`)) account.open = false;
+    }
+    engine.change(instance, "lost");
+  };
+  const restore = (instance: number): void => {
+    if (down.delete(instance)) engine.change(instance, "back");
   };
 
   /** Holds the runs that have begun against what a run may be. */
@@ -146,6 +175,7 @@ async function play(given: Surroundings, happenings: readonly Event[]): Promise<
     for (; seenRuns < engine.runs.length; seenRuns++) {
       const run = engine.runs[seenRuns]!;
       const { rows, instance } = run;
+      if (down.has(instance)) fail("a run of an instance that is not there");
       if (rows.length > maxRows) fail(`${rows.length} rows in a run of ${maxRows}`);
       const calls = rows.flatMap((row, number) => {
         if (!row.ready)
@@ -176,7 +206,9 @@ async function play(given: Surroundings, happenings: readonly Event[]): Promise<
     if (typeof outcome !== "number") return;
     // The sum of its own sequence, of the calls that did not fail, in the order in which they came.
     const calls = account.before(call);
-    const sum = calls.filter(({ x }) => x > 0).reduce((total, { x }) => total + x, 0);
+    const sum = calls
+      .filter((each) => each.outcome !== "poisoned")
+      .reduce((total, { x }) => total + x, 0);
     if (outcome !== sum) fail(`a sum of ${outcome} in place of ${sum}`);
     for (const each of calls) {
       const right = typeof each.outcome === "number" || each.outcome === "poisoned";
@@ -196,7 +228,8 @@ async function play(given: Surroundings, happenings: readonly Event[]): Promise<
     const taken = scheduler.waiting > before;
     if (taken && !expected) fail("taken, and no sequence is under way");
     const full = before >= (given.limit ?? 1000);
-    if (!taken && expected && !full) fail("refused, and a sequence is under way");
+    const nobody = event.flags.start && down.size === instances;
+    if (!taken && expected && !full && !nobody) fail("refused, and a sequence is under way");
     if (!taken) {
       account.open = open;
       return;
@@ -247,6 +280,13 @@ async function play(given: Surroundings, happenings: readonly Event[]): Promise<
         await settle();
         break;
       }
+      case "lost":
+        lose(event.instance);
+        await settle();
+        break;
+      case "back":
+        restore(event.instance);
+        break;
       case "advance":
         clock.advance(event.ms);
         await settle();
@@ -257,6 +297,7 @@ async function play(given: Surroundings, happenings: readonly Event[]): Promise<
   }
 
   // What is left comes to an end: runs finish, and sequences without a call give their slots to others.
+  for (const instance of [...down]) restore(instance);
   for (let round = 0; all.some(({ outcome }) => outcome === undefined); round++) {
     if (round > 10_000) fail("a call is never answered");
     await turn();

@@ -50,12 +50,17 @@ export class SummingEngine implements SequenceEngine {
   readonly runsPerInstance: number;
   readonly open: OpenRun[] = [];
   readonly runs: OpenRun[] = [];
-  readonly afterFailure: SequenceEngine["afterFailure"] = "run one by one";
+  readonly afterFailure: SequenceEngine["afterFailure"];
   /** Tells of an instance that ended, or is back. */
   change: (instance: number, state: "lost" | "back") => void = () => {};
   released = false;
 
-  constructor(instances: number, runsPerInstance: number) {
+  constructor(
+    instances: number,
+    runsPerInstance: number,
+    afterFailure: SequenceEngine["afterFailure"],
+  ) {
+    this.afterFailure = afterFailure;
     this.instances = instances;
     this.runsPerInstance = runsPerInstance;
   }
@@ -126,6 +131,7 @@ export interface Surroundings {
   readonly limit?: number;
   readonly idleMs?: number;
   readonly stateLimitBytes?: number;
+  readonly afterFailure?: SequenceEngine["afterFailure"];
 }
 
 export const direct: SequenceStrategy = { kind: "direct", maxDelayMs: 0, minimumUtilization: 0 };
@@ -154,9 +160,10 @@ export function startSequences({
   limit = 1000,
   idleMs = 1000,
   stateLimitBytes = 1_000_000,
+  afterFailure = "run one by one",
 }: Surroundings = {}): Sequences {
   const clock = virtualClock();
-  const engine = new SummingEngine(instances, runsPerInstance);
+  const engine = new SummingEngine(instances, runsPerInstance, afterFailure);
   const plan: SequencePlan = {
     strategy,
     slotsPerInstance: slots,
