@@ -1474,8 +1474,8 @@ export type ModelSequenceBatching_State = Message<"inference.ModelSequenceBatchi
   dims: bigint[];
 
   /**
-   * What the state is at the start of a sequence. Default: whatever is in memory; the model looks
-   * at CONTROL_SEQUENCE_START.
+   * What the state is at the start of a sequence, once at most. Default: zeros and empty strings,
+   * with 1 in place of sizes that are -1.
    *
    * @generated from field: repeated inference.ModelSequenceBatching.InitialState initial_state = 5;
    */
@@ -1541,7 +1541,8 @@ export const ModelSequenceBatching_StrategyDirectSchema: GenMessage<ModelSequenc
  */
 export type ModelSequenceBatching_StrategyOldest = Message<"inference.ModelSequenceBatching.StrategyOldest"> & {
   /**
-   * How many sequences an instance follows at once; further ones wait until one of them ends.
+   * How many sequences an instance follows at once; further ones wait until one of them ends. 0,
+   * the default, is `max_batch_size`, or 1 without a batch dimension.
    *
    * @generated from field: int32 max_candidate_sequences = 1;
    */

@@ -111,6 +111,13 @@ sequence_batching {
 }
 `,
   "all/initial_state/first": new Uint8Array(Float32Array.of(0.5, 0.25).buffer),
+  "pair/1/model.onnx": accumulatorModel(),
+  "pair/config.pbtxt": `${accumulatorConfig(2, `direct { } ${longIdle}`)}
+instance_group [ { count: 2 kind: KIND_CPU } ]`,
+  "leaving/1/model.onnx": accumulatorModel("single"),
+  "leaving/config.pbtxt": accumulatorConfig(0, `direct { } ${longIdle}`),
+  "renewed/1/model.onnx": accumulatorModel(),
+  "renewed/config.pbtxt": accumulatorConfig(4, `direct { } ${longIdle}`),
   "crowded/1/model.onnx": accumulatorModel(),
   "crowded/config.pbtxt": accumulatorConfig(4, `direct { } ${longIdle}`),
   "remembering/1/model.ts": remembering,
@@ -579,4 +586,46 @@ test("a stream may carry more sequences than there are slots, however long they 
   stream.end();
   await ended;
   t.deepEqual(sums, expected);
+});
+
+test("several instances have a slot for each row of each; beyond them sequences wait", async (t) => {
+  const labels = '{model="pair",version="1"}';
+  t.is(await metric(`tensorwire_sequence_slots${labels}`), 4);
+  const call = (id: number, flags: Flags): Promise<Message> =>
+    client.call("ModelInfer", step("pair", id, id, flags));
+  for (const id of [1, 2, 3, 4]) await call(id, { start: true });
+  const waits = call(5, { start: true });
+  await until(async () => (await metric(`tensorwire_sequences_waiting${labels}`)) === 1);
+  t.is(int32(await call(2, { end: true }), "sum"), 4);
+  t.is(int32(await waits, "sum"), 5);
+  const last = await Promise.all([1, 3, 4, 5].map((id) => call(id, { end: true })));
+  t.deepEqual(
+    last.map((answer) => int32(answer, "sum")),
+    [2, 6, 8, 10],
+  );
+});
+
+test("unloading answers the calls that wait for a slot, though nobody ends the sequence that has it", async (t) => {
+  const call = (id: number, flags: Flags): Promise<Message> =>
+    client.call("ModelInfer", step("leaving", id, id, flags, [1]));
+  await call(1, { start: true });
+  const waiting = [call(2, { start: true }), call(2, {}), call(3, { start: true })];
+  const labels = '{model="leaving",version="1"}';
+  await until(async () => (await metric(`tensorwire_sequences_waiting${labels}`)) === 2);
+  await client.call("RepositoryModelUnload", { model_name: "leaving" });
+  const answers = await Promise.all(waiting);
+  t.deepEqual(
+    answers.map((answer) => int32(answer, "sum")),
+    [2, 4, 3],
+  );
+});
+
+test("loading a model again ends its sequences, which can be started again", async (t) => {
+  const call = (flags: Flags): Promise<Message> =>
+    client.call("ModelInfer", step("renewed", 8, 8, flags));
+  await call({ start: true });
+  t.is(int32(await call({}), "sum"), 16);
+  await client.call("RepositoryModelLoad", { model_name: "renewed" });
+  await t.throwsAsync(call({}), { message: /sequence 8 .*must specify the START flag/ });
+  t.is(int32(await call({ start: true }), "sum"), 8);
 });
