@@ -26,6 +26,8 @@ import { errorResponse } from "../rpc/rest/rest-error.ts";
 import { createRestHandler } from "../rpc/rest/rest-handler.ts";
 import { createStaticFiles, type StaticFiles } from "../rpc/static-files.ts";
 import type { FastUnaryMethods } from "../wire/grpc/fast-unary.ts";
+import type { MemoryBudget } from "../wire/request-memory.ts";
+import { requestMemory } from "./request-memory.ts";
 import type { ServeRole } from "./serve-role.ts";
 import type { ServeValues } from "./serve-values.ts";
 
@@ -48,6 +50,8 @@ export interface ServeHandlers {
   readonly handler: UniversalHandlerFn;
   /** Takes the unary calls of gRPC before it. */
   readonly fast: FastUnaryMethods;
+  /** Room for the messages of both. */
+  readonly memory: MemoryBudget;
 }
 
 /**
@@ -108,6 +112,7 @@ export async function createServeHandler(
   });
   return {
     handler: withCors(values["cors-origins"], gate.wrap(accessGate?.wrap(handler) ?? handler)),
+    memory: requestMemory(values),
     fast: createFastInference({
       backend,
       access: accessGate,

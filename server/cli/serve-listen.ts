@@ -4,6 +4,7 @@ import { messageOf } from "../errors/from-unknown.ts";
 import { TensorwireError } from "../errors/tensorwire-error.ts";
 import type { Log } from "../observability/log.ts";
 import { listenWire } from "../wire/listen.ts";
+import type { MemoryBudget } from "../wire/request-memory.ts";
 import { wireRefusals } from "../wire/wire-refusals.ts";
 import type { WireServer, WireServerOptions } from "../wire/wire-server.ts";
 import type { ServeHandlers } from "./serve-handler.ts";
@@ -85,6 +86,26 @@ export function registerWireMetrics(registry: Registry, wires: readonly WireServ
           wires.reduce((sum, { stats }) => sum + stats.refusals[reason], 0),
         );
       }
+    },
+  });
+}
+
+/** Adds what the messages of requests take to the metrics. */
+export function registerMemoryMetrics(registry: Registry, memory: MemoryBudget): void {
+  new Gauge({
+    name: "tensorwire_request_memory_bytes",
+    help: "Request messages under way",
+    registers: [registry],
+    collect() {
+      this.set(memory.heldBytes);
+    },
+  });
+  new Gauge({
+    name: "tensorwire_request_memory_limit_bytes",
+    help: "Request messages that may be under way (--max-request-memory)",
+    registers: [registry],
+    collect() {
+      this.set(memory.limitBytes);
     },
   });
 }

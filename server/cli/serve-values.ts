@@ -49,6 +49,12 @@ export function checkServeValues(values: ServeValues, repositories: readonly str
       "--max-connection-memory is less than --max-message-size: the largest message would never be taken",
     );
   }
+  const memory = values["max-request-memory"];
+  if (memory !== undefined && memory < values["max-message-size"]) {
+    problems.push(
+      "--max-request-memory is less than --max-message-size: the largest message would never be taken",
+    );
+  }
   if (problems.length > 0) {
     throw new TensorwireError("SETTING_INVALID", problems.join("\n"), {
       problems: `${problems.length}`,

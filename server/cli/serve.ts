@@ -21,7 +21,7 @@ import type { Program } from "./program.ts";
 import { parseReplicas } from "./replica-bounds.ts";
 import { asksForCredentials, openServeAccess } from "./serve-access.ts";
 import { createServeHandler } from "./serve-handler.ts";
-import { registerWireMetrics } from "./serve-listen.ts";
+import { registerMemoryMetrics, registerWireMetrics } from "./serve-listen.ts";
 import { onnxOptions } from "./serve-onnx.ts";
 import { aloneRole, type ServeRole } from "./serve-role.ts";
 import { superviseServe } from "./serve-supervisor.ts";
@@ -178,6 +178,7 @@ export async function runServer(
   // Listening comes first, so that liveness and start-up probes are answered while models load.
   const wires = await role.listen(values, handlers);
   registerWireMetrics(registry, wires);
+  registerMemoryMetrics(registry, handlers.memory);
 
   // Whoever has an open connection goes elsewhere before calls are refused; one that does not read is not
   // waited for.

@@ -383,7 +383,12 @@ export const serveSettings = {
     kind: "bytes",
     group: "Limits",
     default: "256MiB",
-    help: "Unary gRPC request messages that one HTTP/2 connection may have under way, in all",
+    help: "Request messages that one HTTP/2 connection may have under way, in all",
+  },
+  "max-request-memory": {
+    kind: "bytes",
+    group: "Limits",
+    help: "Request messages that all connections together may have under way, of each worker; half of the memory, shared among the workers, where it is not set",
   },
   "drain-delay": {
     kind: "duration",

@@ -82,6 +82,7 @@ export const registry = {
   QUEUE_FULL: { code: Code.Unavailable, http: 503 },
   QUEUE_TIMEOUT: { code: Code.Unavailable, http: 503 },
   CONNECTION_MEMORY_FULL: { code: Code.ResourceExhausted, http: 429 },
+  SERVER_MEMORY_FULL: { code: Code.Unavailable, http: 503 },
   SERVER_DRAINING: { code: Code.Unavailable, http: 503 },
   WORKER_LOST: { code: Code.Unavailable, http: 503 },
   METHOD_UNKNOWN: { code: Code.Unimplemented, http: 501 },

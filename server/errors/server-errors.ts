@@ -9,6 +9,15 @@ export function serverDraining(): TensorwireError {
   );
 }
 
+/** A request message for which the server has no room beside those of all connections. */
+export function serverMemoryFull(bytes: number, limit: number): TensorwireError {
+  return new TensorwireError(
+    "SERVER_MEMORY_FULL",
+    `${bytes} bytes more of a request have no room beside those that the server has under way, ${limit} bytes in all; call again later, or another server`,
+    { givenBytes: `${bytes}`, limitBytes: `${limit}`, retryAfterMs: "1000" },
+  );
+}
+
 /** A request message for which its connection has no room beside those that are under way. */
 export function connectionMemoryFull(bytes: number, limit: number): TensorwireError {
   return new TensorwireError(

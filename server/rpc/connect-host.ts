@@ -7,9 +7,10 @@ import type {
   UniversalServerResponse,
 } from "@connectrpc/connect/protocol";
 import { TensorwireError } from "../errors/tensorwire-error.ts";
+import { memoryOf } from "../wire/request-memory.ts";
 import { createErrorInterceptor, type DescribeError } from "./connect-errors.ts";
 import { reencodeGrpcMessage } from "./grpc-message.ts";
-import { acceptedCompressions } from "./message-compression.ts";
+import { acceptedCompressions, decompressing } from "./message-compression.ts";
 import { refusedRpc } from "./refused-rpc.ts";
 import { RequestGuard } from "./request-guard.ts";
 import { boundTimeout } from "./request-timeout.ts";
@@ -92,12 +93,25 @@ export function createConnectHost(options: ConnectHostOptions): UniversalHandler
     try {
       // Connect refuses streams both ways over HTTP/1.1 by this version, though a caller can send all of its
       // requests there and take the answers afterwards.
-      const response = await handler({ ...request, httpVersion: "2.0", body: guard });
+      const guarded = { ...request, httpVersion: "2.0", body: guard };
+      const response = isCompressed(request)
+        ? await decompressing.run(memoryOf(request), handler, guarded)
+        : await handler(guarded);
       return isGrpc(request) ? withReadableMessage(response) : response;
     } finally {
       guard.release();
     }
   };
+}
+
+/** Whether messages of a request may be compressed. */
+function isCompressed({ header, method }: UniversalServerRequest): boolean {
+  return (
+    method === "GET" ||
+    header.has("grpc-encoding") ||
+    header.has("connect-content-encoding") ||
+    header.has("content-encoding")
+  );
 }
 
 /** Path of an absolute URL, without query; cheaper than parsing it all. */

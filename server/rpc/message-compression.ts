@@ -1,8 +1,16 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Compression } from "@connectrpc/connect/protocol";
 import { messageMalformed, messageTooLarge } from "../errors/message-errors.ts";
 import { messageCompressions } from "../wire/message-compressions.ts";
+import type { RequestMemory } from "../wire/request-memory.ts";
 import { type DescribeError, toConnectError } from "./connect-errors.ts";
+
+/**
+ * Memory of the request whose handler runs: Connect tells a compression nothing of the request that it is for,
+ * and some bytes of one may become the largest message.
+ */
+export const decompressing: AsyncLocalStorage<RequestMemory> = new AsyncLocalStorage();
 
 /**
  * The compressions of messages that are taken, in the order in which callers are told of them.
@@ -26,8 +34,10 @@ function withClearErrors(
     name: compression.name,
     compress: (bytes) => compression.compress(bytes),
     async decompress(bytes, readMaxBytes) {
+      const memory = decompressing.getStore();
+      let message: Awaited<ReturnType<Compression["decompress"]>>;
       try {
-        return await compression.decompress(bytes, readMaxBytes);
+        message = await compression.decompress(bytes, readMaxBytes);
       } catch (thrown) {
         const error = ConnectError.from(thrown);
         throw describe(
@@ -36,6 +46,9 @@ function withClearErrors(
             : messageMalformed(`its bytes are not ${compression.name}`, error),
         );
       }
+      const full = memory?.hold(memory.heldBytes + message.byteLength);
+      if (full) throw describe(full);
+      return message;
     },
   };
 }

@@ -1,6 +1,7 @@
 import type { UniversalServerRequest } from "@connectrpc/connect/protocol";
 import { messageTooLarge } from "../errors/message-errors.ts";
 import { callAborted } from "../errors/model-errors.ts";
+import { memoryOf, type RequestMemory } from "../wire/request-memory.ts";
 import { type DescribeError, toConnectError } from "./connect-errors.ts";
 
 /** Bytes before each message of gRPC, gRPC-Web and Connect streams: flags and a length. */
@@ -8,8 +9,8 @@ const prefixBytes = 5;
 
 /**
  * Watches the body of an RPC on its way to Connect, which reads the message of a unary call before
- * any interceptor runs: a message over the limit fails when its length is known, and a body that
- * stalls fails at the deadline.
+ * any interceptor runs: a message over the limit, or one that the memory for requests has no room for,
+ * fails when its length is known, and a body that stalls fails at the deadline.
  */
 export class RequestGuard implements AsyncIterable<Uint8Array>, AsyncIterator<Uint8Array> {
   readonly #body: AsyncIterator<Uint8Array>;
@@ -17,6 +18,7 @@ export class RequestGuard implements AsyncIterable<Uint8Array>, AsyncIterator<Ui
   readonly #maxMessageBytes: number;
   readonly #timer: NodeJS.Timeout | undefined;
   readonly #describe: DescribeError;
+  readonly #memory: RequestMemory;
   /** Bytes of the prefix that is being read, and of the message after it that are still to come. */
   #prefixSeen = 0;
   #messageLeft = 0;
@@ -37,6 +39,7 @@ export class RequestGuard implements AsyncIterable<Uint8Array>, AsyncIterator<Ui
     describe: DescribeError = toConnectError,
   ) {
     this.#describe = describe;
+    this.#memory = memoryOf(request);
     this.#body = (request.body as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
     this.#enveloped = isEnveloped(request.header.get("content-type") ?? "");
     this.#maxMessageBytes = maxMessageBytes;
@@ -86,6 +89,7 @@ export class RequestGuard implements AsyncIterable<Uint8Array>, AsyncIterator<Ui
     if (!this.#enveloped) {
       this.#bytes += chunk.byteLength;
       if (this.#bytes > this.#maxMessageBytes) this.#failure ??= this.#tooLarge(undefined);
+      else this.#hold(this.#bytes);
       return;
     }
     let at = 0;
@@ -105,10 +109,17 @@ export class RequestGuard implements AsyncIterable<Uint8Array>, AsyncIterator<Ui
         this.#failure ??= this.#tooLarge(this.#length);
         return;
       }
+      // The message before is over: of a stream one message is held at a time.
+      this.#hold(this.#length);
       this.#messageLeft = this.#length;
       this.#prefixSeen = 0;
       this.#length = 0;
     }
+  }
+
+  #hold(bytes: number): void {
+    const full = this.#memory.hold(bytes);
+    if (full) this.#failure ??= this.#describe(full);
   }
 
   #tooLarge(bytes: number | undefined): Error {

@@ -4,6 +4,7 @@ import type { UniversalHandlerFn, UniversalServerResponse } from "@connectrpc/co
 import { drained } from "./drained.ts";
 import { type Peer, peerKey } from "./peer.ts";
 import { RequestBody } from "./request-body.ts";
+import { AccountedMemory, type MemoryAccount, requestMemoryKey } from "./request-memory.ts";
 import { PeerGoneError } from "./request-signal.ts";
 
 /** What is still read of the body of a request that is answered before the connection is cut. */
@@ -14,16 +15,19 @@ const lingerMs = 5_000;
  * Answers one HTTP/1.1 request through a universal handler. Never rejects.
  *
  * @param url - of the request, absolute
+ * @param account - where room for its message is taken
  */
 export async function answerHttp1(
   request: IncomingMessage,
   response: ServerResponse,
   peer: Peer,
   url: string,
+  account: MemoryAccount,
   handler: UniversalHandlerFn,
   onError: (error: Error) => void,
 ): Promise<void> {
   const abort = new AbortController();
+  const memory = new AccountedMemory(account);
   const body = new RequestBody({ stream: request, isCutShort: () => !request.complete });
   let bodyOfAnswer: AsyncIterator<Uint8Array> | undefined;
   // Both error when the socket breaks; the response's 'close' follows in every case.
@@ -42,7 +46,7 @@ export async function answerHttp1(
       header: toHeaders(request.rawHeaders),
       body,
       signal: abort.signal,
-      contextValues: createContextValues().set(peerKey, peer),
+      contextValues: createContextValues().set(peerKey, peer).set(requestMemoryKey, memory),
     });
     bodyOfAnswer = answer.body?.[Symbol.asyncIterator]();
     if (response.destroyed) leave(bodyOfAnswer);
@@ -55,6 +59,7 @@ export async function answerHttp1(
     else response.writeHead(500, { "content-length": 0 }).end();
   } finally {
     leave(body);
+    memory.hold(0);
     dropRest(request);
   }
 }

@@ -16,6 +16,7 @@ import {
   type Server as TlsServer,
 } from "node:tls";
 import type { UniversalHandlerFn } from "@connectrpc/connect/protocol";
+import type { TensorwireError } from "../errors/tensorwire-error.ts";
 import { bindServer, bindUnixServer } from "./bind-server.ts";
 import type { StreamHandler } from "./caller-stream.ts";
 import { certificateNamesOf } from "./certificate-names.ts";
@@ -29,6 +30,12 @@ import type { RequestHead } from "./http2/message-head.ts";
 import { UniversalExchange } from "./http2/universal-exchange.ts";
 import type { Peer } from "./peer.ts";
 import { peerOfSocket } from "./peer-of-socket.ts";
+import {
+  type MemoryAccount,
+  type MemoryBudget,
+  memoryFull,
+  unboundedMemory,
+} from "./request-memory.ts";
 import { RequestUrls } from "./request-url.ts";
 import { sniffSocket } from "./socket-sniffer.ts";
 import { noRefusals, type WireRefusal } from "./wire-refusals.ts";
@@ -62,7 +69,7 @@ export async function listenWire(options: WireServerOptions): Promise<WireServer
   return host;
 }
 
-class WireHost implements WireServer {
+class WireHost implements WireServer, MemoryAccount {
   tcpAddress?: { readonly host: string; readonly port: number };
   unixPath?: string;
   readonly #options: WireServerOptions;
@@ -84,11 +91,13 @@ class WireHost implements WireServer {
   readonly #certified = new WeakMap<Socket, Peer>();
   #openStreams = 0;
   readonly #refusals = noRefusals();
+  readonly #memory: MemoryBudget;
   #draining = false;
 
   constructor(options: WireServerOptions) {
     this.#options = options;
     this.#limits = { ...defaultWireLimits, ...options.limits };
+    this.#memory = options.memory ?? unboundedMemory();
     const { handler, streams } = options;
     if (handler) this.#http1 = this.#createHttp1(handler);
     else if (!streams) throw new Error("a wire server needs a handler, or takes streams");
@@ -257,6 +266,19 @@ class WireHost implements WireServer {
     }
   }
 
+  // A connection of HTTP/1.1 has one request at a time, which the size of a message bounds.
+
+  reserve(bytes: number): TensorwireError | undefined {
+    const memory = this.#memory;
+    if (memory.take(bytes)) return undefined;
+    this.#refusals["server-memory"]++;
+    return memoryFull("server-memory", bytes, memory.limitBytes);
+  }
+
+  unreserve(bytes: number): void {
+    this.#memory.give(bytes);
+  }
+
   #peerOf(socket: Socket): Peer {
     return this.#certified.get(socket) ?? peerOfSocket(socket);
   }
@@ -316,7 +338,7 @@ class WireHost implements WireServer {
       });
       const scheme = "encrypted" in socket ? "https" : "http";
       const url = this.#urls.of(scheme, request.headers.host, request.url ?? "/");
-      void answerHttp1(request, response, this.#peerOf(socket), url, handler, (error) =>
+      void answerHttp1(request, response, this.#peerOf(socket), url, this, handler, (error) =>
         onError(error, "http1"),
       );
     });
@@ -337,43 +359,49 @@ class WireHost implements WireServer {
     const handler = this.#options.handler!;
     const peer = this.#peerOf(socket);
     const scheme = "encrypted" in socket ? "https" : "http";
-    const connection = new Http2Connection(socket, true, this.#limits, {
-      onRequest: (stream: Http2Stream, head: RequestHead, endStream: boolean) => {
-        if (streams) {
-          streams(stream, head, endStream, peer);
-          return;
-        }
-        if (fast) {
-          if (head.route === undefined) head.route = fastRouteOf(head, fast) ?? null;
-          if (head.route !== null) {
-            const call = new FastUnaryCall(
-              stream,
-              head.route as FastRoute,
-              head.fields,
-              peer,
-              fast,
-            );
-            stream.receiver = call;
-            call.begin(endStream);
+    const connection = new Http2Connection(
+      socket,
+      true,
+      this.#limits,
+      {
+        onRequest: (stream: Http2Stream, head: RequestHead, endStream: boolean) => {
+          if (streams) {
+            streams(stream, head, endStream, peer);
             return;
           }
-        }
-        const url = this.#urls.of(scheme, head.authority, head.path);
-        const exchange = new UniversalExchange(stream, endStream, (error) =>
-          onError(error, "http2"),
-        );
-        stream.receiver = exchange;
-        void exchange.answer(head, url, peer, handler);
+          if (fast) {
+            if (head.route === undefined) head.route = fastRouteOf(head, fast) ?? null;
+            if (head.route !== null) {
+              const call = new FastUnaryCall(
+                stream,
+                head.route as FastRoute,
+                head.fields,
+                peer,
+                fast,
+              );
+              stream.receiver = call;
+              call.begin(endStream);
+              return;
+            }
+          }
+          const url = this.#urls.of(scheme, head.authority, head.path);
+          const exchange = new UniversalExchange(stream, endStream, (error) =>
+            onError(error, "http2"),
+          );
+          stream.receiver = exchange;
+          void exchange.answer(head, url, peer, handler);
+        },
+        onStreams: (_, change) => {
+          this.#openStreams += change;
+        },
+        onRefusal: (refusal: WireRefusal, message: string) => {
+          this.#refusals[refusal]++;
+          onError(new Error(message), "http2");
+        },
+        onClose: (closed) => this.#connections.delete(closed),
       },
-      onStreams: (_, change) => {
-        this.#openStreams += change;
-      },
-      onRefusal: (refusal: WireRefusal, message: string) => {
-        this.#refusals[refusal]++;
-        onError(new Error(message), "http2");
-      },
-      onClose: (closed) => this.#connections.delete(closed),
-    });
+      this.#memory,
+    );
     this.#connections.add(connection);
     if (this.#draining) connection.drain();
     socket.resume();

@@ -14,7 +14,8 @@
  * - `slow-write`: a request that does not go on
  * - `flow-control`: more DATA than the window, or a window beyond 2^31-1
  * - `keepalive`: a peer that does not answer PING
- * - `memory`: more unfinished request messages than `maxConnectionBytes`
+ * - `memory`: more of request messages under way than `maxConnectionBytes`
+ * - `server-memory`: more of them than all connections together may have
  * - `streams`: one stream more than `maxConcurrentStreams`
  * - `protocol`: any other breach of RFC 9113
  */
@@ -33,6 +34,7 @@ export const wireRefusals = [
   "flow-control",
   "keepalive",
   "memory",
+  "server-memory",
   "streams",
   "protocol",
 ] as const;

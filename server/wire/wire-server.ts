@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import type { UniversalHandlerFn } from "@connectrpc/connect/protocol";
 import type { StreamHandler } from "./caller-stream.ts";
 import type { FastUnaryMethods } from "./grpc/fast-unary.ts";
+import type { MemoryBudget } from "./request-memory.ts";
 import type { RefusalCounts } from "./wire-refusals.ts";
 
 /** Where to listen: a TCP port (0 takes a free one), a unix socket, or both; or nowhere. */
@@ -12,6 +13,8 @@ export interface WireServerOptions {
   readonly tls?: { readonly cert: Buffer; readonly key: Buffer; readonly clientCa?: Buffer };
   /** Default {@link defaultWireLimits}. */
   readonly limits?: Partial<WireLimits>;
+  /** Room for the request messages of all connections; without it only each connection has a bound. */
+  readonly memory?: MemoryBudget;
   /** Called for every request of every protocol; its rejection is answered as status 500. */
   readonly handler?: UniversalHandlerFn;
   /** In place of `handler`, for proxies: takes every request of every protocol undecoded. */
@@ -49,7 +52,7 @@ export interface WireLimits {
   readonly keepAliveIntervalMs: number;
   /** Time for the answer to that PING, in ms. Default 20 000. */
   readonly keepAliveTimeoutMs: number;
-  /** Bytes of unary messages that one HTTP/2 connection may have under way. Default 256 MiB. */
+  /** Bytes of request messages that one HTTP/2 connection may have under way. Default 256 MiB. */
   readonly maxConnectionBytes: number;
 }
 

@@ -4,6 +4,7 @@ import type { UniversalServerRequest } from "@connectrpc/connect/protocol";
 import { messageOf } from "../../errors/from-unknown.ts";
 import { TensorwireError } from "../../errors/tensorwire-error.ts";
 import { zstdMaxWindowLog } from "../../wire/message-compressions.ts";
+import { memoryOf, type RequestMemory } from "../../wire/request-memory.ts";
 
 const unzstd = promisify(zstdDecompress);
 
@@ -24,7 +25,8 @@ export const bodyEncodings = Object.keys(decompressors).join(", ");
  * Reads the body of a request whole, and decompresses it as Content-Encoding says.
  *
  * @param maxBytes - holds for what is sent and for what it decompresses to
- * @throws TensorwireError `REQUEST_TOO_LARGE`, `CONTENT_ENCODING_UNSUPPORTED`, `REQUEST_MALFORMED`
+ * @throws TensorwireError `REQUEST_TOO_LARGE`, `CONNECTION_MEMORY_FULL`, `SERVER_MEMORY_FULL`,
+ * `CONTENT_ENCODING_UNSUPPORTED`, `REQUEST_MALFORMED`
  */
 export async function readBody(
   request: UniversalServerRequest,
@@ -43,8 +45,9 @@ export async function readBody(
     );
   }
   const bytes = await collect(request, declared, maxBytes);
+  let body: Buffer;
   try {
-    return await decompress(bytes, { maxOutputLength: maxBytes });
+    body = await decompress(bytes, { maxOutputLength: maxBytes });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ERR_BUFFER_TOO_LARGE") {
       throw tooLarge(`a body that decompresses to more than ${maxBytes} bytes`, maxBytes);
@@ -56,6 +59,13 @@ export async function readBody(
       { cause: error },
     );
   }
+  hold(memoryOf(request), bytes.byteLength + body.byteLength);
+  return body;
+}
+
+function hold(memory: RequestMemory, bytes: number): void {
+  const full = memory.hold(bytes);
+  if (full) throw full;
 }
 
 /**
@@ -70,10 +80,12 @@ async function collect(
   let first: Uint8Array | undefined;
   let joined: Uint8Array | undefined;
   let size = 0;
+  const memory = memoryOf(request);
   for await (const part of request.body as AsyncIterable<Uint8Array>) {
     const before = size;
     size += part.byteLength;
     if (size > maxBytes) throw tooLarge(`more than ${maxBytes} bytes`, maxBytes);
+    hold(memory, size);
     if (!first) {
       first = part;
       continue;

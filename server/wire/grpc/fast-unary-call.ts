@@ -1,7 +1,6 @@
 import type { Principal } from "../../access/principal.ts";
 import { messageTooLarge } from "../../errors/message-errors.ts";
 import { callAborted } from "../../errors/model-errors.ts";
-import { connectionMemoryFull } from "../../errors/server-errors.ts";
 import { fieldsToHeaders } from "../http2/header-fields.ts";
 import type { HeaderField } from "../http2/hpack/header-field.ts";
 import { HeaderTemplate, type OutgoingField } from "../http2/hpack/hpack-encoder.ts";
@@ -229,8 +228,9 @@ export class FastUnaryCall extends WheelTimer implements StreamReceiver, FastCal
       return false;
     }
     const { connection } = this.#stream;
-    if (!connection.reserve(size)) {
-      this.#fail(connectionMemoryFull(size, connection.maxReservedBytes));
+    const full = connection.reserve(size);
+    if (full) {
+      this.#fail(full);
       return false;
     }
     this.#size = size;

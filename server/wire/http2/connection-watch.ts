@@ -18,6 +18,9 @@ export interface ConnectionTimes {
   readonly keepAliveTimeoutMs: number;
 }
 
+/** Bytes that an answer or a request moves on in the time for a stall, if it has as many left: no byte a minute. */
+const leastMovedBytes = 1024;
+
 /** Times a turn of the watch is shorter than the shortest of the times. */
 const turnsPerTime = 4;
 
@@ -166,7 +169,7 @@ export class ConnectionWatch extends WheelTimer {
   /** True if the socket takes nothing of what waits for it. */
   #isStuck(now: number): boolean {
     const { output } = this.#connection;
-    if (output.pendingBytes === 0 || output.takenBytes !== this.#takenBytes) {
+    if (output.pendingBytes === 0 || output.takenBytes - this.#takenBytes >= leastMovedBytes) {
       this.#takenBytes = output.takenBytes;
       this.#takenAt = now;
       return false;
@@ -181,7 +184,7 @@ export class ConnectionWatch extends WheelTimer {
     const moved = stream.sentBytes + stream.received;
     if (
       (!sends && !stream.awaitsData) ||
-      moved !== stream.movedBytes ||
+      moved - stream.movedBytes >= leastMovedBytes ||
       stream.stalledSince === -1
     ) {
       stream.movedBytes = moved;

@@ -1,4 +1,11 @@
 import type { Socket } from "node:net";
+import type { TensorwireError } from "../../errors/tensorwire-error.ts";
+import {
+  type MemoryAccount,
+  type MemoryBudget,
+  memoryFull,
+  unboundedMemory,
+} from "../request-memory.ts";
 import type { WireRefusal } from "../wire-refusals.ts";
 import { BandwidthProbe } from "./bandwidth-probe.ts";
 import { PeerSettings, writeSettings } from "./connection-settings.ts";
@@ -56,7 +63,7 @@ export interface ConnectionLimits extends ConnectionTimes {
   readonly maxConcurrentStreams: number;
   /** Bytes of a header list (RFC 9113, section 6.5.2). */
   readonly maxHeaderListBytes: number;
-  /** Bytes of messages that are under way. */
+  /** Bytes of request messages that are under way. */
   readonly maxConnectionBytes: number;
 }
 
@@ -77,7 +84,7 @@ export interface ConnectionOwner {
 }
 
 /** One HTTP/2 connection, of a server or of a client (RFC 9113). */
-export class Http2Connection implements FrameSink {
+export class Http2Connection implements FrameSink, MemoryAccount {
   readonly socket: Socket;
   readonly isServer: boolean;
   readonly peerSettings = new PeerSettings();
@@ -110,6 +117,7 @@ export class Http2Connection implements FrameSink {
   #heard = false;
   /** Streams whose answer went out before their request had ended. */
   #answered: Http2Stream[] = [];
+  readonly #memory: MemoryBudget;
   #reservedBytes = 0;
   /** Set once: how the connection comes to its end. */
   #ending: "open" | "draining" | "leaving" | "failed" = "open";
@@ -118,7 +126,15 @@ export class Http2Connection implements FrameSink {
   #goAwayReceived = false;
   #closed = false;
 
-  constructor(socket: Socket, isServer: boolean, limits: ConnectionLimits, owner: ConnectionOwner) {
+  /** @param memory - that all connections of a server share for the messages of requests */
+  constructor(
+    socket: Socket,
+    isServer: boolean,
+    limits: ConnectionLimits,
+    owner: ConnectionOwner,
+    memory: MemoryBudget = unboundedMemory(),
+  ) {
+    this.#memory = memory;
     this.socket = socket;
     this.isServer = isServer;
     this.#limits = limits;
@@ -219,23 +235,24 @@ export class Http2Connection implements FrameSink {
     this.#sender.message(stream, message);
   }
 
-  /** Bytes that messages under way on the connection may take. */
-  get maxReservedBytes(): number {
-    return this.#limits.maxConnectionBytes;
-  }
-
-  /** Takes room for a message that is on its way; false if there is none. */
-  reserve(bytes: number): boolean {
-    if (this.#reservedBytes + bytes > this.#limits.maxConnectionBytes) {
+  reserve(bytes: number): TensorwireError | undefined {
+    const { maxConnectionBytes } = this.#limits;
+    if (this.#reservedBytes + bytes > maxConnectionBytes) {
       this.#refuse("memory", `messages of ${this.#reservedBytes} bytes are under way`);
-      return false;
+      return memoryFull("memory", bytes, maxConnectionBytes);
+    }
+    const memory = this.#memory;
+    if (!memory.take(bytes)) {
+      this.#refuse("server-memory", `messages of ${memory.heldBytes} bytes are under way in all`);
+      return memoryFull("server-memory", bytes, memory.limitBytes);
     }
     this.#reservedBytes += bytes;
-    return true;
+    return undefined;
   }
 
   unreserve(bytes: number): void {
     this.#reservedBytes -= bytes;
+    this.#memory.give(bytes);
   }
 
   sendEnd(stream: Http2Stream): void {

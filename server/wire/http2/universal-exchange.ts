@@ -1,6 +1,7 @@
 import { createContextValues } from "@connectrpc/connect";
 import type { UniversalHandlerFn, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { type Peer, peerKey } from "../peer.ts";
+import { AccountedMemory, requestMemoryKey } from "../request-memory.ts";
 import { PeerGoneError } from "../request-signal.ts";
 import { errorCode } from "./frame.ts";
 import { fieldsOf, fieldsToHeaders } from "./header-fields.ts";
@@ -15,6 +16,7 @@ const noBody: AsyncIterable<Uint8Array> = { async *[Symbol.asyncIterator]() {} }
 export class UniversalExchange implements StreamReceiver {
   readonly #stream: Http2Stream;
   readonly #body: StreamBody | undefined;
+  readonly #memory: AccountedMemory;
   readonly #onError: (error: Error) => void;
   #abort: AbortController | undefined;
   #gone = false;
@@ -23,6 +25,7 @@ export class UniversalExchange implements StreamReceiver {
 
   constructor(stream: Http2Stream, endStream: boolean, onError: (error: Error) => void) {
     this.#stream = stream;
+    this.#memory = new AccountedMemory(stream.connection);
     this.#onError = onError;
     this.#body = endStream ? undefined : new StreamBody(stream);
   }
@@ -44,7 +47,7 @@ export class UniversalExchange implements StreamReceiver {
         header: fieldsToHeaders(head.fields),
         body: this.#body ?? noBody,
         signal: abort.signal,
-        contextValues: createContextValues().set(peerKey, peer),
+        contextValues: createContextValues().set(peerKey, peer).set(requestMemoryKey, this.#memory),
       });
       const body = response.body?.[Symbol.asyncIterator]();
       this.#bodyOfAnswer = body;
@@ -62,6 +65,7 @@ export class UniversalExchange implements StreamReceiver {
       else this.#stream.sendHead(undefined, [[":status", "500"]], true);
     } finally {
       this.#body?.leave();
+      this.#memory.hold(0);
     }
   }
 

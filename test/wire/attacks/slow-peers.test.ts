@@ -22,7 +22,7 @@ const endHeaders = rawFlag.endHeaders;
 const stall = { limits: { stallTimeoutMs: 300 } };
 /** Writes what the test says only: an acknowledgement in the middle would be another mistake. */
 const silent = { begins: false, acknowledges: false };
-const handshake = { limits: { handshakeTimeoutMs: 300 } };
+const handshake = { limits: { handshakeTimeoutMs: 1_000 } };
 
 test("an answer whose stream has no window is given up", (t) =>
   attackWire(t, { refusals: ["slow-read"], ...stall }, async ({ port }) => {
@@ -39,6 +39,23 @@ test("an answer whose stream has a window of one byte is given up", (t) =>
     peer.write(headersFrame(1, large));
     t.is(await peer.reset(1), "CANCEL");
     t.is(peer.count(rawType.data), 1);
+  }));
+
+test("an answer that is taken byte by byte is given up", (t) =>
+  attackWire(t, { refusals: ["slow-read"], ...stall }, async ({ port }) => {
+    const peer = await openRawPeer(t, port, { settings: [[rawSetting.initialWindowSize, 0]] });
+    peer.write(headersFrame(1, large));
+    let isOver = false;
+    const reset = peer.reset(1).finally(() => {
+      isOver = true;
+    });
+    while (!isOver) {
+      peer.write(windowUpdateFrame(1, 1));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    t.is(await reset, "CANCEL");
+    t.true(peer.count(rawType.data) > 1, "bytes were taken all the time");
+    t.true(peer.count(rawType.data) < 1024);
   }));
 
 test("answers whose connection has no window are given up, all of them", (t) =>
