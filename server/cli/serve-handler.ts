@@ -83,6 +83,7 @@ export async function createServeHandler(
     probes,
     metrics: async () => ({ contentType: registry.contentType, text: await role.metrics() }),
     maxBodyBytes: values["max-message-size"],
+    maxTimeoutMs: values["max-timeout"],
     onInternalError,
   });
   const files = await openStaticFiles(values["static-dir"]);

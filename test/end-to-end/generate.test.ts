@@ -275,3 +275,28 @@ test("a text that is put together has a limit, as every body has", async (t) => 
   t.is(((await long.json()) as { reason: string }).reason, "ANSWER_TOO_LARGE");
   t.is((await allEvents(await answer("generate_stream", 5_001))).length, 2);
 });
+
+test("a deadline ends a text: one of the caller's headers, or the server's limit", async (t) => {
+  const folder = await temporaryFolder(t, { "mock_llm/1/model.ts": mockLlm });
+  const server = await startServer(t, [folder, "--max-timeout", "700ms"]);
+  const ask = (
+    route: string,
+    body: object,
+    headers: Record<string, string> = {},
+  ): Promise<Response> =>
+    fetch(`${server.url}/v2/models/mock_llm/${route}`, {
+      method: "POST",
+      body: JSON.stringify({ PROMPT: "a", STREAM: true, ...body }),
+      headers,
+    });
+  const hanging = { REPETITION: -1 };
+  for (const headers of [{ "connect-timeout-ms": "50" }, { "grpc-timeout": "50m" }, {}]) {
+    const late = await ask("generate", hanging, headers as Record<string, string>);
+    t.is(late.status, 504);
+    t.is(((await late.json()) as { reason: string }).reason, "DEADLINE_EXCEEDED");
+  }
+  const endless = (await allEvents(await ask("generate_stream", { ENDLESS: true }))) as object[];
+  t.true(endless.length > 1);
+  t.like(endless.at(-1), { reason: "DEADLINE_EXCEEDED" });
+  await until(() => (server.stderr().match(/"left"/g) ?? []).length === 4);
+});

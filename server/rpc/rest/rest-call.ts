@@ -12,6 +12,8 @@ export interface RestOptions {
   /** Metrics in Prometheus' text format. */
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
   readonly maxBodyBytes: number;
+  /** Longest time of an answer that comes in pieces, in ms. */
+  readonly maxTimeoutMs: number;
   /** Told of failures that are ours. */
   readonly onInternalError: (error: TensorwireError, route: string) => void;
 }

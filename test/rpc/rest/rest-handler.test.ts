@@ -66,6 +66,7 @@ function echo(
     probes: { isStarted: () => true, isReady: () => state.ready },
     metrics: async () => ({ contentType: "text/plain", text: "up 1\n" }),
     maxBodyBytes: 1000,
+    maxTimeoutMs: 60_000,
     onInternalError: () => {},
   });
   return Object.assign(state, { handler });
@@ -110,6 +111,7 @@ function addSub(extra: Partial<InferenceBackend> = {}): RestHandler {
     probes: { isStarted: () => true, isReady: () => true },
     metrics: async () => ({ contentType: "text/plain", text: "" }),
     maxBodyBytes: 1 << 20,
+    maxTimeoutMs: 60_000,
     onInternalError: () => {},
   });
 }
@@ -493,6 +495,7 @@ test("a caller that leaves while its body is read is told so, and no failure is 
     probes: { isStarted: () => true, isReady: () => true },
     metrics: async () => ({ contentType: "text/plain", text: "" }),
     maxBodyBytes: 1000,
+    maxTimeoutMs: 60_000,
     onInternalError: (error) => failures.push(error),
   });
   const response = await handler({
@@ -524,6 +527,7 @@ test("what a backend throws once its caller has left is a cancelled call", async
     probes: { isStarted: () => true, isReady: () => true },
     metrics: async () => ({ contentType: "text/plain", text: "" }),
     maxBodyBytes: 1000,
+    maxTimeoutMs: 60_000,
     onInternalError: (error) => failures.push(error),
   });
   const response = await handler({

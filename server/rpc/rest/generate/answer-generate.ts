@@ -7,6 +7,7 @@ import { fromUnknown } from "../../../errors/from-unknown.ts";
 import { generateNeedsStream } from "../../../errors/generation-errors.ts";
 import { inferResponseMessage } from "../../infer-messages.ts";
 import { metadataOf } from "../answer-models.ts";
+import { withDeadline } from "../deadline.ts";
 import { afterFirst, eventBytes, eventStreamResponse } from "../event-stream.ts";
 import { parseJsonObject } from "../json-object.ts";
 import { jsonResponse } from "../json-response.ts";
@@ -21,7 +22,8 @@ import { WholeText } from "./whole-text.ts";
 const streamInput = "stream";
 
 /** Triton's generate extension: one answer. */
-export async function generate(call: RestCall): Promise<UniversalServerResponse> {
+export async function generate(given: RestCall): Promise<UniversalServerResponse> {
+  const call = withDeadline(given);
   const request = await readRequest(call, "whole");
   const { modelName } = request;
   const whole = new WholeText(modelName, call.options.maxBodyBytes);
@@ -38,7 +40,8 @@ export async function generate(call: RestCall): Promise<UniversalServerResponse>
 }
 
 /** Triton's generate extension: each answer an event, and an error after the first one too. */
-export async function generateStream(call: RestCall): Promise<UniversalServerResponse> {
+export async function generateStream(given: RestCall): Promise<UniversalServerResponse> {
+  const call = withDeadline(given);
   const request = await readRequest(call, "pieces");
   return eventStreamResponse(events(call, await afterFirst(answersOf(call, request))));
 }

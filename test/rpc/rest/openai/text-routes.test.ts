@@ -36,6 +36,7 @@ function handlerOf(failures: unknown[]): RestHandler {
     probes: { isStarted: () => true, isReady: () => true },
     metrics: async () => ({ contentType: "text/plain", text: "" }),
     maxBodyBytes: 1 << 20,
+    maxTimeoutMs: 60_000,
     onInternalError: (error) => failures.push(error),
   });
 }
