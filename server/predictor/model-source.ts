@@ -1,7 +1,12 @@
 import type { CallAbort } from "../rpc/call-context.ts";
 import type { InferRequest } from "../rpc/infer-messages.ts";
 import type { Repository } from "./repository/repository.ts";
-import { type AnsweringModel, namesRegion, throughMemory } from "./shared-memory/memory-call.ts";
+import {
+  type AnsweringModel,
+  type BeginCall,
+  namesRegion,
+  throughMemory,
+} from "./shared-memory/memory-call.ts";
 import type { RegionTable } from "./shared-memory/region-table.ts";
 
 /** Where the models of requests come from. */
@@ -36,8 +41,12 @@ export function modelSource(repository: Repository, regions: RegionTable | undef
       repository.recall(modelName, modelVersion, call, use),
   };
   if (!regions) return plain;
+  const begin: BeginCall = async (request, call, use) => {
+    const model = plain.find(request);
+    return model ? use(model) : plain.recall(request, call, use);
+  };
   const inMemory = (request: InferRequest, model: AnsweringModel): AnsweringModel =>
-    namesRegion(request) ? throughMemory(model, regions) : model;
+    namesRegion(request) ? throughMemory(model, regions, begin) : model;
   return {
     find(request) {
       const model = plain.find(request);

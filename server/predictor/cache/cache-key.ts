@@ -1,4 +1,5 @@
 import { createHash, hash } from "node:crypto";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Tensor } from "../../tensor/tensor.ts";
 import type { TensorCall } from "../executor.ts";
 import { reservedParameters } from "../reserved-parameters.ts";
@@ -6,6 +7,15 @@ import { reservedParameters } from "../reserved-parameters.ts";
 /** Up to this size the parts of a key are put together and hashed in one call, which costs less. */
 const oneCallBytes = 16 * 1024;
 const scratch = Buffer.allocUnsafeSlow(oneCallBytes);
+
+/**
+ * Bytes that are hashed in one go, which takes half a millisecond to a millisecond: the thread of the sockets is
+ * not held up for longer.
+ */
+const goBytes = 1024 * 1024;
+
+/** Bytes of small parts that are hashed together. */
+const gatheredBytes = 4 * 1024;
 
 /** Bytes of a length that stands before what it measures. */
 const lengthBytes = 4;
@@ -18,12 +28,83 @@ const lengthBytes = 4;
  *
  * @param identity - what the answers depend on besides; see `Executor.identity`
  */
-export function cacheKey({ inputs, outputNames, options }: TensorCall, identity: string): string {
-  const sorted = inputs.length > 1 ? inputs.toSorted(byName) : inputs;
-  const head = Buffer.from(
+export function cacheKey(call: TensorCall, identity: string): string {
+  const inputs = sortedInputs(call);
+  const head = headOf(call, inputs, identity);
+  let size = lengthBytes + head.byteLength;
+  for (const tensor of inputs) size += contentBytes(tensor);
+  if (size <= oneCallBytes) return hashOnce(head, inputs, size);
+  const digest = new PartsDigest();
+  for (const part of partsOf(head, inputs)) digest.add(part);
+  return digest.end();
+}
+
+/** Whether the contents of a call are so large that its key is to be made by {@link cacheKeyLater}. */
+export function isLarge({ inputs }: TensorCall): boolean {
+  let size = 0;
+  for (const tensor of inputs) size += contentBytes(tensor);
+  return size > goBytes;
+}
+
+/** The same key, with turns of the event loop in between. */
+export async function cacheKeyLater(call: TensorCall, identity: string): Promise<string> {
+  const inputs = sortedInputs(call);
+  const digest = new PartsDigest();
+  let hashed = 0;
+  for (const part of partsOf(headOf(call, inputs, identity), inputs)) {
+    for (let at = 0; at < part.byteLength; at += goBytes) {
+      if (hashed >= goBytes) {
+        hashed = 0;
+        await nextTurn();
+      }
+      const piece = part.subarray(at, at + goBytes);
+      digest.add(piece);
+      hashed += piece.byteLength;
+    }
+  }
+  return digest.end();
+}
+
+/** A digest of parts that gathers small ones, as a call of the hash costs more than what it does for a few bytes. */
+class PartsDigest {
+  readonly #hash = createHash("sha256");
+  readonly #gathered = Buffer.allocUnsafe(gatheredBytes);
+  #at = 0;
+
+  add(part: Uint8Array): void {
+    if (this.#at + part.byteLength > gatheredBytes) this.#flush();
+    if (part.byteLength > gatheredBytes) {
+      this.#hash.update(part);
+      return;
+    }
+    this.#gathered.set(part, this.#at);
+    this.#at += part.byteLength;
+  }
+
+  end(): string {
+    this.#flush();
+    return this.#hash.digest("base64url");
+  }
+
+  #flush(): void {
+    if (this.#at > 0) this.#hash.update(this.#gathered.subarray(0, this.#at));
+    this.#at = 0;
+  }
+}
+
+function sortedInputs({ inputs }: TensorCall): readonly Tensor[] {
+  return inputs.length > 1 ? inputs.toSorted(byName) : inputs;
+}
+
+function headOf(
+  { outputNames, options }: TensorCall,
+  inputs: readonly Tensor[],
+  identity: string,
+): Buffer {
+  return Buffer.from(
     JSON.stringify([
       identity,
-      sorted.map(({ name, datatype, shape, bytes, elements }) => [
+      inputs.map(({ name, datatype, shape, bytes, elements }) => [
         name,
         datatype,
         shape,
@@ -34,9 +115,6 @@ export function cacheKey({ inputs, outputNames, options }: TensorCall, identity:
       parametersOf(options.parameters),
     ]),
   );
-  let size = lengthBytes + head.byteLength;
-  for (const tensor of sorted) size += contentBytes(tensor);
-  return size <= oneCallBytes ? hashOnce(head, sorted, size) : hashInParts(head, sorted);
 }
 
 type Parameters = TensorCall["options"]["parameters"];
@@ -71,19 +149,23 @@ function hashOnce(head: Buffer, inputs: readonly Tensor[], size: number): string
   return hash("sha256", scratch.subarray(0, size), "base64url");
 }
 
-function hashInParts(head: Buffer, inputs: readonly Tensor[]): string {
-  const digest = createHash("sha256");
+/** Everything that is hashed, in order. A length is good until the next part is asked for. */
+function* partsOf(head: Buffer, inputs: readonly Tensor[]): Generator<Uint8Array> {
   const length = Buffer.allocUnsafe(lengthBytes);
-  const withLength = (part: Uint8Array): void => {
-    length.writeUInt32LE(part.byteLength);
-    digest.update(length).update(part);
-  };
-  withLength(head);
+  length.writeUInt32LE(head.byteLength);
+  yield length;
+  yield head;
   for (const { bytes, elements } of inputs) {
-    if (bytes) digest.update(bytes);
-    else for (const element of elements) withLength(element);
+    if (bytes) {
+      yield bytes;
+      continue;
+    }
+    for (const element of elements) {
+      length.writeUInt32LE(element.byteLength);
+      yield length;
+      yield element;
+    }
   }
-  return digest.digest("base64url");
 }
 
 function contentBytes({ bytes, elements }: Tensor): number {

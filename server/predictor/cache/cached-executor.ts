@@ -1,10 +1,11 @@
 import { queueFull } from "../../errors/model-errors.ts";
 import type { CallAbort } from "../../rpc/call-context.ts";
+import { abortError } from "../abort-error.ts";
 import { toNs } from "../duration.ts";
 import type { Execution, Executor, TensorCall } from "../executor.ts";
 import { AnswerOrder } from "../scheduling/answer-order.ts";
 import { CacheCounts } from "./cache-counts.ts";
-import { cacheKey } from "./cache-key.ts";
+import { cacheKey, cacheKeyLater, isLarge } from "./cache-key.ts";
 import { copyTensors, ownTensors } from "./kept-tensors.ts";
 import type { CacheShelf } from "./response-cache.ts";
 import { SharedRun } from "./shared-run.ts";
@@ -34,6 +35,8 @@ export class CachedExecutor implements Executor {
   readonly #options: CachedExecutorOptions;
   readonly #order: AnswerOrder | undefined;
   readonly #runs = new Map<string, SharedRun>();
+  /** Calls whose keys are being made, turn by turn. */
+  readonly #keys = new Set<Promise<unknown>>();
   /** Calls that wait for a run. */
   #waiters = 0;
   readonly #onWaiters = (change: number): void => {
@@ -78,8 +81,10 @@ export class CachedExecutor implements Executor {
       : this.#execute(call, tensors);
   }
 
-  idle(): Promise<void> {
-    return this.#options.executor.idle();
+  async idle(): Promise<void> {
+    // A call whose key is being made is not with the model yet.
+    while (this.#keys.size > 0) await Promise.allSettled(this.#keys);
+    await this.#options.executor.idle();
   }
 
   release(): Promise<void> {
@@ -88,11 +93,43 @@ export class CachedExecutor implements Executor {
   }
 
   #execute(call: CallAbort, tensors: TensorCall): Execution | Promise<Execution> {
-    const { executor, shelf, model, limit, now } = this.#options;
+    const { executor, now } = this.#options;
     const startedMs = now();
     const identity = identityOf(executor);
     if (identity === undefined || call.aborted) return executor.execute(call, tensors);
-    const key = cacheKey(tensors, identity);
+    if (!isLarge(tensors))
+      return this.#answer(call, tensors, cacheKey(tensors, identity), startedMs);
+    return this.#answerLater(call, tensors, cacheKeyLater(tensors, identity), startedMs);
+  }
+
+  async #answerLater(
+    call: CallAbort,
+    tensors: TensorCall,
+    made: Promise<string>,
+    startedMs: number,
+  ): Promise<Execution> {
+    // In an object the answer is not waited for: the key is made, and the model has the call.
+    const begun = made.then((key) => {
+      if (call.aborted) throw abortError(call, "before the call reached the model");
+      return { answer: this.#answer(call, tensors, key, startedMs) };
+    });
+    this.#keys.add(begun);
+    let answer: Execution | Promise<Execution>;
+    try {
+      ({ answer } = await begun);
+    } finally {
+      this.#keys.delete(begun);
+    }
+    return answer;
+  }
+
+  #answer(
+    call: CallAbort,
+    tensors: TensorCall,
+    key: string,
+    startedMs: number,
+  ): Execution | Promise<Execution> {
+    const { shelf, model, limit, now } = this.#options;
     const outputs = shelf.find(key);
     if (outputs) {
       this.cache.hit.add(toNs(now() - startedMs));

@@ -1,11 +1,25 @@
-import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  read,
+  readSync,
+  write,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { messageOf } from "../../errors/from-unknown.ts";
 import {
   sharedMemoryRangeInvalid,
   sharedMemoryUnavailable,
 } from "../../errors/shared-memory-errors.ts";
+import type { TensorwireError } from "../../errors/tensorwire-error.ts";
 import { objectName } from "./names.ts";
+
+const readLater = promisify(read);
+const writeLater = promisify(write);
 
 /** Where a region lies. */
 export interface RegionPlace {
@@ -87,12 +101,27 @@ export class SharedRegion {
       const read = this.#attempt(() =>
         readSync(this.#descriptor, bytes, done, byteSize - done, this.place.offset + offset + done),
       );
-      if (read === 0) {
-        const { name, key } = this.place;
-        const why = `has become shorter than the ${this.place.offset + offset + byteSize} bytes that are asked of it`;
-        throw sharedMemoryUnavailable(name, key, why);
-      }
+      if (read === 0) throw this.#shortened(offset + byteSize);
       done += read;
+    }
+    return bytes;
+  }
+
+  /** The same in another thread; whoever asks holds the region. */
+  async readLater(offset: number, byteSize: number): Promise<Uint8Array> {
+    const bytes = Buffer.allocUnsafeSlow(byteSize);
+    let done = 0;
+    while (done < byteSize) {
+      const position = this.place.offset + offset + done;
+      const { bytesRead } = await readLater(
+        this.#descriptor,
+        bytes,
+        done,
+        byteSize - done,
+        position,
+      ).catch((error: unknown) => this.#fail(error));
+      if (bytesRead === 0) throw this.#shortened(offset + byteSize);
+      done += bytesRead;
     }
     return bytes;
   }
@@ -112,18 +141,41 @@ export class SharedRegion {
     }
   }
 
+  /** The same in another thread; whoever asks holds the region. */
+  async writeLater(offset: number, bytes: Uint8Array): Promise<void> {
+    let done = 0;
+    while (done < bytes.byteLength) {
+      const position = this.place.offset + offset + done;
+      const { bytesWritten } = await writeLater(
+        this.#descriptor,
+        bytes,
+        done,
+        bytes.byteLength - done,
+        position,
+      ).catch((error: unknown) => this.#fail(error));
+      done += bytesWritten;
+    }
+  }
+
   #attempt(action: () => number): number {
     try {
       return action();
     } catch (error) {
-      const { name, key } = this.place;
-      throw sharedMemoryUnavailable(
-        name,
-        key,
-        `cannot be read or written: ${messageOf(error)}`,
-        error,
-      );
+      return this.#fail(error);
     }
+  }
+
+  #fail(error: unknown): never {
+    const { name, key } = this.place;
+    const why = `cannot be read or written: ${messageOf(error)}`;
+    throw sharedMemoryUnavailable(name, key, why, error);
+  }
+
+  /** @param end - of what was asked for, within the region */
+  #shortened(end: number): TensorwireError {
+    const { name, key, offset } = this.place;
+    const why = `has become shorter than the ${offset + end} bytes that are asked of it`;
+    return sharedMemoryUnavailable(name, key, why);
   }
 }
 

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import test from "ava";
 import fc from "fast-check";
-import { cacheKey } from "../../../server/predictor/cache/cache-key.ts";
+import { cacheKey, cacheKeyLater, isLarge } from "../../../server/predictor/cache/cache-key.ts";
 import { noOptions } from "../../../server/predictor/call-options.ts";
 import type { TensorCall } from "../../../server/predictor/executor.ts";
 import type { Tensor } from "../../../server/tensor/tensor.ts";
@@ -115,6 +115,34 @@ function byHand({ outputNames }: TensorCall, inputs: readonly Tensor[], identity
   const all = Buffer.concat([prefixed(Buffer.from(head)), ...parts]);
   return createHash("sha256").update(all).digest("base64url");
 }
+
+test("the key of a large call is the same, with turns of the event loop in between", async (t) => {
+  const mib = 1024 * 1024;
+  const large = new Uint8Array(3 * mib + 5).map((_, index) => index * 7);
+  const elements = Array.from({ length: 5 }, (_, index) => large.subarray(0, index * 400_000));
+  const small = Array.from({ length: 5000 }, (_, index) => large.subarray(0, index % 9));
+  const inputs: Tensor[] = [
+    { name: "a", datatype: "UINT8", shape: [large.length], bytes: large },
+    { name: "b", datatype: "BYTES", shape: [5], elements },
+    { name: "c", datatype: "BYTES", shape: [5000], elements: small },
+  ];
+  const made = call(inputs);
+  t.true(isLarge(made));
+  t.false(isLarge(call([numbers("a", [3], 1, 2, 3)])));
+  let turns = 0;
+  let done = false;
+  const count = (): void => {
+    turns++;
+    if (!done) setImmediate(count);
+  };
+  setImmediate(count);
+  const key = await cacheKeyLater(made, "i");
+  done = true;
+  t.is(key, byHand(made, inputs, "i"));
+  t.is(key, cacheKey(made, "i"));
+  // 3 MiB and 4 MB: no more than 1 MiB at a time.
+  t.true(turns >= 6, `${turns} turns`);
+});
 
 test("small and large calls are hashed alike", (t) => {
   const size = fc.oneof(fc.nat({ max: 100 }), fc.integer({ min: 16_000, max: 17_000 }));

@@ -307,6 +307,52 @@ test("what the answers depend on is part of their key; where it is not known not
   t.throws(executor.identity!, { message: "gone" });
 });
 
+const large = (value: number): TensorCall => ({
+  ...callOf(value),
+  inputs: [
+    {
+      ...input(value),
+      bytes: new Uint8Array(2 * 1024 * 1024).fill(value),
+      shape: [2 * 1024 * 1024],
+    } as Tensor,
+  ],
+});
+
+test("a large call that leaves while its key is made does not reach the model", async (t) => {
+  const { model, executor, counts } = start();
+  const abort = new AbortController();
+  const answer = executor.execute(localCall(abort.signal), large(1)) as Promise<Execution>;
+  abort.abort();
+  await t.throwsAsync(answer, { message: /cancelled before the call reached the model/ });
+  t.is(model.runs.length, 0);
+  t.deepEqual(counts(), [0, 0]);
+});
+
+test("large equal calls share a run and its answer", async (t) => {
+  const { model, executor, counts } = start();
+  const calls = [1, 1, 2].map((value) => executor.execute(localCall(), large(value)));
+  while (model.runs.length < 2) await settled();
+  for (const run of model.runs) run.succeed();
+  const answers = await Promise.all(calls);
+  t.deepEqual(answers.map(valueIn), [101, 101, 102]);
+  t.is(valueIn(await executor.execute(localCall(), large(2))), 102);
+  t.deepEqual(counts(), [2, 2]);
+});
+
+test("a model is not idle while the key of a call is made", async (t) => {
+  const { model, executor } = start();
+  model.immediate = true;
+  const answer = executor.execute(localCall(), large(1));
+  await executor.idle();
+  t.is(model.runs.length, 1);
+  t.is(valueIn(await answer), 101);
+  // A key that nobody waits for any more holds nobody up.
+  const abort = new AbortController();
+  const left = executor.execute(localCall(abort.signal), large(2)) as Promise<Execution>;
+  abort.abort();
+  await Promise.all([executor.idle(), t.throwsAsync(left)]);
+});
+
 test("release drops the answers, and one that comes later is not kept", async (t) => {
   const { model, executor, cache } = start();
   const calls = [new Call(executor, 1), new Call(executor, 2)];

@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFile, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import test, { type ExecutionContext } from "ava";
@@ -6,6 +6,7 @@ import { ModelInferRequestSchema } from "../../../gen/inference/grpc_service_pb.
 import { TensorwireError } from "../../../server/errors/tensorwire-error.ts";
 import {
   type AnsweringModel,
+  type BeginCall,
   namesRegion,
   throughMemory,
 } from "../../../server/predictor/shared-memory/memory-call.ts";
@@ -73,6 +74,12 @@ class Echo implements AnsweringModel {
   }
 }
 
+/** The model of every request. */
+const beginWith =
+  (model: AnsweringModel): BeginCall =>
+  async (_request, _call, use) =>
+    use(model);
+
 async function start(t: ExecutionContext, limit = 64) {
   const contents = Uint8Array.from({ length: 32 }, (_, index) => index);
   const folder = await temporaryFolder(t, { object: contents });
@@ -80,7 +87,7 @@ async function start(t: ExecutionContext, limit = 64) {
   table.register({ name: "r", key: "object", offset: 0n, byteSize: 32n });
   t.teardown(() => table.unregisterAll());
   const echo = new Echo();
-  const model = throughMemory(echo, table);
+  const model = throughMemory(echo, table, beginWith(echo));
   const memory = async (): Promise<number[]> => [...(await readFile(join(folder, "object")))];
   return { table, echo, model, memory };
 }
@@ -321,7 +328,7 @@ test("one answer of a stream is written before it is given, and nothing is held 
 test("a decoupled model takes inputs from memory, and has no outputs there", async (t) => {
   const { table, echo, model: _, memory } = await start(t);
   echo.decoupled = true;
-  const model = throughMemory(echo, table);
+  const model = throughMemory(echo, table, beginWith(echo));
   const input = requestOf({ inputs: [uint8("a", 1, place(1, 5))] });
   const answers: number[][][] = [];
   for await (const each of model.stream(input, localCall()))
@@ -337,4 +344,78 @@ test("a decoupled model takes inputs from memory, and has no outputs there", asy
   });
   t.is(error?.reason, "SHARED_MEMORY_UNSUPPORTED");
   t.is((await memory()).length, 32);
+});
+
+const mib = 1024 * 1024;
+
+/** A region of 4 MiB whose bytes are those of their MiB, and a model that answers what it is given. */
+async function startLarge(t: ExecutionContext) {
+  const contents = new Uint8Array(4 * mib).map((_, index) => index / mib + 1);
+  const folder = await temporaryFolder(t, { object: contents });
+  const table = new RegionTable({ regions: 1, bytes: 8 * mib }, folder);
+  table.register({ name: "r", key: "object", offset: 0n, byteSize: BigInt(4 * mib) });
+  t.teardown(() => table.unregisterAll());
+  const echo = new Echo();
+  const path = join(folder, "object");
+  const memory = async (mibIndex: number): Promise<Set<number>> =>
+    new Set((await readFile(path)).subarray(mibIndex * mib, (mibIndex + 1) * mib));
+  return { table, echo, path, memory };
+}
+
+test("large tensors are copied in another thread, and the model has the call when its inputs are there", async (t) => {
+  const { table, echo, memory } = await startLarge(t);
+  const later = new Echo();
+  // It was loaded again while the inputs were copied.
+  const model = throughMemory(echo, table, beginWith(later));
+  const request = requestOf({
+    inputs: [uint8("a", mib, place(mib, mib))],
+    outputs: [{ name: "a", parameters: place(mib, 3 * mib) }],
+  });
+  const answer = model.infer(request, localCall());
+  t.is(echo.requests.length + later.requests.length, 0);
+  t.is(table.copiedBytes, mib);
+  // The region stays open for the call.
+  table.unregisterAll();
+  const response = await answer;
+  t.deepEqual([echo.requests.length, later.requests.length], [0, 1]);
+  t.deepEqual(lists(response.rawOutputContents), [[]]);
+  t.deepEqual(await memory(3), new Set([2]));
+  t.deepEqual(await memory(2), new Set([3]));
+  t.is(table.copiedBytes, 0);
+});
+
+test("a call that leaves while its inputs are copied does not reach the model", async (t) => {
+  const { table, echo } = await startLarge(t);
+  const model = throughMemory(echo, table, beginWith(echo));
+  const abort = new AbortController();
+  const request = requestOf({ inputs: [uint8("a", 2 * mib, place(2 * mib))] });
+  const answer = model.infer(request, localCall(abort.signal)) as Promise<InferResponse>;
+  abort.abort();
+  await t.throwsAsync(answer, { message: /cancelled while its inputs were copied/ });
+  t.is(echo.requests.length, 0);
+  t.is(table.copiedBytes, 0);
+});
+
+test("a large object that has become shorter is an error, in whichever thread it is read", async (t) => {
+  const { table, echo, path } = await startLarge(t);
+  const model = throughMemory(echo, table, beginWith(echo));
+  await truncate(path, mib);
+  const request = requestOf({ inputs: [uint8("a", 2 * mib, place(2 * mib))] });
+  await t.throwsAsync(async () => model.infer(request, localCall()), {
+    message: /has become shorter than the 2097152 bytes/,
+  });
+  t.is(table.copiedBytes, 0);
+});
+
+test("large inputs of a sequence or a stream are there at once, so that calls keep their order", async (t) => {
+  const { table, echo } = await startLarge(t);
+  const model = throughMemory(echo, table, beginWith(echo));
+  const input = uint8("a", 2 * mib, place(2 * mib));
+  const sequence = requestOf({ inputs: [input], parameters: { sequence_id: int(7n) } });
+  const answer = model.infer(sequence, localCall());
+  t.false(answer instanceof Promise);
+  const first = model.stream(requestOf({ inputs: [input] }), localCall()).next();
+  t.is(echo.requests.length, 2);
+  await first;
+  t.is(table.copiedBytes, 0);
 });
