@@ -80,6 +80,16 @@ export function modelConfigInvalid(model: string, why: string, cause?: unknown):
   );
 }
 
+/** The same for MLServer's model-settings.json. */
+export function modelSettingsInvalid(model: string, why: string, cause?: unknown): TensorwireError {
+  return new TensorwireError(
+    "MODEL_CONFIG_INVALID",
+    `model "${model}": model-settings.json ${why}`,
+    { model },
+    { cause },
+  );
+}
+
 /** A model that needs what this server does not have. */
 export function modelUnsupported(model: string, why: string): TensorwireError {
   return new TensorwireError("MODEL_UNSUPPORTED", `model "${model}": ${why}`, { model });

@@ -191,20 +191,26 @@ async function scheduleOf(
   engine: EngineModel,
   given: ModelConfig | undefined,
   { config, signature }: CompleteConfig,
-  { log, maxMessageBytes }: LoadContext,
+  { log, maxMessageBytes, batching }: LoadContext,
 ): Promise<{ readonly schedule: Schedule; readonly signature: ModelSignature }> {
   const asked = config.schedulingChoice.case === "dynamicBatching";
-  if (given && config.maxBatchSize === 0)
+  if (given && config.maxBatchSize === 0 && !batching)
     return { schedule: readSchedule(config, undefined), signature };
   const derived = await deriveBatching(engine, portsOf(engine, signature));
-  const rows = rowsOfBatch(name, asked, derived, log);
-  const schedule = readSchedule(config, rows);
+  const paying = rowsOfBatch(name, asked || batching?.maxRows !== undefined, derived, log);
+  const rows = paying && (batching?.maxRows ?? paying);
+  const schedule = withDelay(readSchedule(config, rows), batching?.maxDelayMs);
   if (rows === undefined || asked) return { schedule, signature };
   const maxBatchSize =
     config.maxBatchSize > 0 ? config.maxBatchSize : rowsOfCall(signature, maxMessageBytes);
-  showDerived(config, maxBatchSize, Math.min(rows, maxBatchSize));
+  showDerived(config, maxBatchSize, Math.min(rows, maxBatchSize), batching?.maxDelayMs);
   log.debug({ model: name, ...schedule.batch, maxBatchSize }, "calls are batched");
   return { schedule, signature: { ...signature, maxBatchSize } };
+}
+
+function withDelay(schedule: Schedule, maxDelayMs = 0): Schedule {
+  const { batch } = schedule;
+  return batch && maxDelayMs > 0 ? { ...schedule, batch: { ...batch, maxDelayMs } } : schedule;
 }
 
 /** Rows of a batch that pay; `undefined` if each call is run on its own. */
@@ -239,12 +245,20 @@ function rowsOfCall({ inputs }: ModelSignature, maxMessageBytes: number): number
 }
 
 /** Writes into a configuration that calls are batched, though it did not say so. */
-function showDerived(config: ModelConfig, maxBatchSize: number, preferred: number): void {
+function showDerived(
+  config: ModelConfig,
+  maxBatchSize: number,
+  preferred: number,
+  maxDelayMs = 0,
+): void {
   if (config.maxBatchSize === 0) {
     config.maxBatchSize = maxBatchSize;
     for (const port of [...config.input, ...config.output]) port.dims = port.dims.slice(1);
   }
-  const value = create(ModelDynamicBatchingSchema, { preferredBatchSize: [preferred] });
+  const value = create(ModelDynamicBatchingSchema, {
+    preferredBatchSize: [preferred],
+    maxQueueDelayMicroseconds: BigInt(Math.round(maxDelayMs * 1000)),
+  });
   config.schedulingChoice = { case: "dynamicBatching", value };
 }
 

@@ -7,6 +7,7 @@ import { type CacheUse, withCache } from "../cache/with-cache.ts";
 import type { EngineModel } from "../engines/engine.ts";
 import type { Executor } from "../executor.ts";
 import { ModelStatistics } from "../model-statistics.ts";
+import type { FreeBatching } from "../scheduling/batch-policy.ts";
 import { type CallObserver, ServedModel } from "../served-model.ts";
 import type { ModelSignature } from "../signature.ts";
 import { customModule, loadCustom } from "./load-custom.ts";
@@ -31,6 +32,8 @@ export interface LoadContext {
   readonly backend: () => InferenceBackend;
   /** The cache of answers; `undefined` where nothing is cached. */
   readonly responses?: CacheUse | undefined;
+  /** How calls are gathered, of a model whose configuration is MLServer's. */
+  readonly batching?: FreeBatching | undefined;
   readonly maxQueueSize: number;
   /** Size of a request message at most, in bytes. */
   readonly maxMessageBytes: number;

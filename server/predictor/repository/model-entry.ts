@@ -7,8 +7,9 @@ import {
 import type { TensorwireError } from "../../errors/tensorwire-error.ts";
 import type { WaitingCalls } from "../residency/waiting-calls.ts";
 import type { ServedModel } from "../served-model.ts";
+import type { LoadPlan } from "./load-plan.ts";
 import { compareVersions } from "./model-name.ts";
-import type { LoadPlan, Recall } from "./recall.ts";
+import type { Recall } from "./recall.ts";
 import type { ModelFolder } from "./scan.ts";
 import type { UploadedModel } from "./uploaded-model.ts";
 import {

@@ -1,18 +1,18 @@
 import type { ModelConfig } from "../../../gen/inference/model_config_pb.ts";
 import { fromUnknown } from "../../errors/from-unknown.ts";
-import { modelConfigInvalid, modelLoadFailed } from "../../errors/model-errors.ts";
-import type { TensorwireError } from "../../errors/tensorwire-error.ts";
+import { modelConfigInvalid } from "../../errors/model-errors.ts";
+import { TensorwireError } from "../../errors/tensorwire-error.ts";
 import type { Log } from "../../observability/log.ts";
-import { readConfigFile } from "../model-config/read-config.ts";
+import { modelSettingsFile } from "../model-config/read-model-settings.ts";
 import type { MemoryBudget } from "../residency/memory-budget.ts";
+import { unlessAborted } from "../residency/unless-aborted.ts";
 import type { ServedModel } from "../served-model.ts";
-import { isEnsemble, stepModels } from "./load-ensemble.ts";
+import { type LoadPlan, readPlan } from "./load-plan.ts";
 import { type LoadContext, loadVersion } from "./load-version.ts";
 import { versionBytes } from "./model-bytes.ts";
 import type { ModelEntry } from "./model-entry.ts";
-import { failedRecall, type LoadPlan, untried } from "./recall.ts";
+import { failedRecall, untried } from "./recall.ts";
 import { fingerprint } from "./scan.ts";
-import { selectVersions } from "./select-versions.ts";
 import {
   knownModel,
   loading,
@@ -69,7 +69,7 @@ export class ModelLoader {
       const now = await fingerprint(entry.folder);
       if (now !== entry.fingerprint) entry.measured.clear();
       entry.fingerprint = now;
-      const plan = await readPlan(entry, override);
+      const plan = await readPlan(entry.folder, override);
       entry.failure = undefined;
       return plan;
     } catch (error) {
@@ -244,13 +244,10 @@ export class ModelLoader {
   }
 
   /** Loads the versions of a plan, and gives the errors of those that failed. */
-  async #loadVersions(
-    entry: ModelEntry,
-    { versions, config }: LoadPlan,
-    signal: AbortSignal,
-  ): Promise<unknown[]> {
+  async #loadVersions(entry: ModelEntry, plan: LoadPlan, signal: AbortSignal): Promise<unknown[]> {
+    const { versions } = plan;
     const load = (version: string): Promise<unknown> =>
-      this.#loadVersion(entry, version, config, signal);
+      this.#loadVersion(entry, version, plan, signal);
     let results: unknown[] = [];
     if (this.#budget()) for (const version of versions) results.push(await load(version));
     else results = await Promise.all(versions.map(load));
@@ -261,7 +258,7 @@ export class ModelLoader {
   async #loadVersion(
     entry: ModelEntry,
     version: string,
-    config: ModelConfig | undefined,
+    plan: LoadPlan,
     signal: AbortSignal,
   ): Promise<unknown> {
     const { name } = entry;
@@ -270,7 +267,7 @@ export class ModelLoader {
     if (!old) entry.set(version, entry.recall ? recalling(before) : loading);
     const started = this.#now();
     try {
-      const model = await this.#loadWithin(entry, version, config, signal);
+      const model = await this.#loadWithin(entry, version, plan, signal);
       const now = this.#now();
       entry.set(version, { kind: "ready", model });
       entry.measured.set(version, model.executor.memoryBytes);
@@ -303,7 +300,7 @@ export class ModelLoader {
   async #loadWithin(
     entry: ModelEntry,
     version: string,
-    config: ModelConfig | undefined,
+    { config, batching }: LoadPlan,
     signal: AbortSignal,
   ): Promise<ServedModel> {
     const { folder, name } = entry;
@@ -314,7 +311,10 @@ export class ModelLoader {
     }
     const before = entry.state(version);
     const statistics = before?.kind === "recalling" ? before.last?.statistics : undefined;
-    const model = await loadVersion(folder, version, config, this.#context, statistics);
+    const context = { ...this.#context, batching };
+    const model = await loadVersion(folder, version, config, context, statistics).catch(
+      batching ? blameSettings : blameNobody,
+    );
     if (!budget) return model;
     const { memoryBytes } = model.executor;
     entry.measured.set(version, memoryBytes);
@@ -328,23 +328,16 @@ export class ModelLoader {
   }
 }
 
-async function readPlan(
-  { name, folder }: ModelEntry,
-  override: ModelConfig | undefined,
-): Promise<LoadPlan> {
-  const config =
-    override ?? (folder.configPath ? await readConfigFile(name, folder.configPath) : undefined);
-  const steps = isEnsemble(config) ? stepModels(config) : [];
-  // An ensemble is its configuration, and needs no folder for it.
-  const versions =
-    isEnsemble(config) && folder.versions.size === 0
-      ? ["1"]
-      : selectVersions(name, config, [...folder.versions.keys()]);
-  if (versions.length > 0) return { config, versions, steps };
-  throw modelLoadFailed(
-    name,
-    "its folder has no version, a subfolder with a positive number as its name",
-  );
+/** What a configuration is blamed for stands in model-settings.json, if that is where it comes from. */
+function blameSettings(thrown: unknown): never {
+  const { reason, message, metadata, cause } = fromUnknown(thrown);
+  if (reason !== "MODEL_CONFIG_INVALID") throw thrown;
+  const renamed = message.replace("config.pbtxt", modelSettingsFile);
+  throw new TensorwireError(reason, renamed, metadata, { cause });
+}
+
+function blameNobody(thrown: unknown): never {
+  throw thrown;
 }
 
 function standby(before: VersionState | undefined): VersionState {
@@ -355,17 +348,4 @@ function standby(before: VersionState | undefined): VersionState {
 function recalling(before: VersionState | undefined): VersionState {
   const last = before && knownModel(before);
   return { kind: "recalling", ...(last ? { last } : {}) };
-}
-
-/** Waits for work, but not longer than until the signal aborts. */
-async function unlessAborted(work: Promise<unknown>, signal: AbortSignal): Promise<void> {
-  const aborted = Promise.withResolvers<never>();
-  const onAbort = (): void => aborted.reject(signal.reason);
-  signal.throwIfAborted();
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    await Promise.race([work, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-  }
 }

@@ -1,13 +1,4 @@
-import type { ModelConfig } from "../../../gen/inference/model_config_pb.ts";
-
-/** Which versions of a model are to be in memory, and with which configuration. */
-export interface LoadPlan {
-  /** As the model's config.pbtxt or the load request has it; `undefined` without one. */
-  readonly config: ModelConfig | undefined;
-  readonly versions: readonly string[];
-  /** Models that it is made of. */
-  readonly steps: readonly string[];
-}
+import type { LoadPlan } from "./load-plan.ts";
 
 /** What brings a model back into memory, and what became of the last try. */
 export interface Recall {

@@ -5,13 +5,13 @@ import type { CallAbort } from "../../rpc/call-context.ts";
 import type { Executor } from "../executor.ts";
 import type { ServedModel } from "../served-model.ts";
 import { followFolders, type NewModels } from "./follow-folders.ts";
+import type { LoadPlan } from "./load-plan.ts";
 import type { LoadContext } from "./load-version.ts";
 import { versionBytes } from "./model-bytes.ts";
 import { type IndexRow, ModelEntry, type ReadinessListener } from "./model-entry.ts";
 import { ModelLoader } from "./model-loader.ts";
 import { ModelMemory, type ModelMemoryOptions } from "./model-memory.ts";
 import { checkModelName, checkVersion } from "./model-name.ts";
-import type { LoadPlan } from "./recall.ts";
 import { type ModelFolder, scanRepositories } from "./scan.ts";
 import { SettledFiles } from "./settled-files.ts";
 import { storeUpload, type UploadedModel } from "./uploaded-model.ts";
@@ -210,7 +210,7 @@ export class Repository {
    * `MODEL_VERSION_NOT_FOUND`, `MODEL_NOT_READY`, `MODEL_LOAD_FAILED`
    */
   resolve(name: string, version: string): ServedModel {
-    checkVersion(name, version);
+    this.#checkVersion(name, version);
     return this.#entry(name).resolve(version);
   }
 
@@ -221,7 +221,7 @@ export class Repository {
    * @throws TensorwireError as {@link resolve}
    */
   find(name: string, version: string): ServedModel | undefined {
-    checkVersion(name, version);
+    if (version !== "") this.#checkVersion(name, version);
     const entry = this.#entry(name);
     const model = entry.serving(version);
     if (model) return model;
@@ -267,7 +267,7 @@ export class Repository {
    * @throws TensorwireError `MODEL_VERSION_INVALID`, `MODEL_NOT_FOUND`
    */
   answers(name: string, version: string): boolean {
-    checkVersion(name, version);
+    this.#checkVersion(name, version);
     const entry = this.#entry(name);
     if (version === "") return entry.isAvailable;
     const state = entry.state(version);
@@ -344,6 +344,11 @@ export class Repository {
         throw error;
       }
     });
+  }
+
+  /** Versions are positive integers, unless MLServer's settings call one otherwise. */
+  #checkVersion(name: string, version: string): void {
+    if (!this.#models.get(name)?.state(version)) checkVersion(name, version);
   }
 
   #entry(name: string): ModelEntry {

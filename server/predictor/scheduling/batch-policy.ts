@@ -8,6 +8,14 @@ export interface BatchPolicy {
   readonly maxDelayMs: number;
 }
 
+/** What is said of a model's batches where how many rows they have at most is for the model to show. */
+export interface FreeBatching {
+  /** Rows of a batch at most; as many as pay without it. */
+  readonly maxRows?: number;
+  /** Time for which a call may wait for others while the model is free, in ms; 0 without it. */
+  readonly maxDelayMs?: number;
+}
+
 /** What to do with calls that wait while the model is free. */
 export type BatchDecision =
   /** Send so many of the first calls as one batch. */
