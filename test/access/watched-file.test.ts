@@ -28,17 +28,22 @@ test("a file that is written anew is taken; one that is broken is told of once a
   const folder = await temporaryFolder(t, { f: "one" });
   const path = join(folder, "f");
   const { taken, outcomes, log } = await watch(t, path);
-  await writeFile(path, "two");
+  // Whole at once: who writes into the file lets it be seen half written.
+  const replace = async (text: string): Promise<void> => {
+    await writeFile(`${path}.new`, text);
+    await rename(`${path}.new`, path);
+  };
+  await replace("two");
   await until(
     () => taken.length === 2,
     () => taken.join(),
   );
-  await writeFile(path, "broken");
+  await replace("broken");
   await until(
     () => outcomes.includes("failed"),
     () => outcomes.join(),
   );
-  await writeFile(path, "three");
+  await replace("three");
   await until(
     () => taken.length === 3,
     () => taken.join(),
