@@ -1,9 +1,21 @@
+import { setTimeout as wait } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import test, { type ExecutionContext } from "ava";
-import { type RunningProxy, startQueueProxy } from "../../queue-proxy/start-queue-proxy.ts";
+import {
+  type ProxyEnvironment,
+  type RunningProxy,
+  startQueueProxy,
+} from "../../queue-proxy/start-queue-proxy.ts";
 import { startUserServer } from "../../queue-proxy/start-user-server.ts";
 import { deadPort } from "../../wire/client/start-peers.ts";
+import {
+  idleTimeoutGroup,
+  overloadGroup,
+  startTimeoutGroup,
+  totalTimeoutGroup,
+} from "./bounded-exchanges.ts";
 import type { Exchange, ExchangeGroup, Sides } from "./exchange.ts";
+import { drainGroup, faultGroup, readinessGroup } from "./fault-exchanges.ts";
 import { hasOriginal, startOriginal, unpackOriginal } from "./peers.ts";
 import { plainGroup } from "./plain-exchanges.ts";
 
@@ -11,7 +23,28 @@ import { plainGroup } from "./plain-exchanges.ts";
 // the groups run one after the other.
 const maybe = hasOriginal ? test.serial : test.serial.skip;
 
-const groups: readonly ExchangeGroup[] = [plainGroup];
+const groups: readonly ExchangeGroup[] = [
+  plainGroup,
+  overloadGroup,
+  totalTimeoutGroup,
+  startTimeoutGroup,
+  idleTimeoutGroup,
+  faultGroup,
+  drainGroup,
+  ...[
+    ["a probe of HTTP that succeeds", { httpGet: { path: "/status?n=302", scheme: "HTTP" } }],
+    [
+      "a probe of HTTP that fails",
+      { httpGet: { path: "/status?n=404", scheme: "HTTP" }, periodSeconds: 1, timeoutSeconds: 1 },
+    ],
+    [
+      "a probe of a port that is closed",
+      { tcpSocket: { port: 1 }, periodSeconds: 1, timeoutSeconds: 1 },
+    ],
+    ["a probe of gRPC", { grpc: { service: "" }, periodSeconds: 1, timeoutSeconds: 1 }],
+    ["two successes in a row", { httpGet: { path: "/echo", scheme: "HTTP" }, successThreshold: 2 }],
+  ].map(([name, probe]) => readinessGroup(name as string, probe as object)),
+];
 
 for (const group of groups) {
   maybe(
@@ -65,14 +98,32 @@ async function start(
   which: "original" | "ours",
   userPort: number,
 ): Promise<RunningProxy> {
-  if (which === "ours") return startQueueProxy(scope, userPort, group.env, group.flags);
-  return startOriginal(scope, unpackOriginal(scope), userPort, await deadPort(), group.env);
+  const env = withUserPort(group.env, userPort);
+  if (which === "ours") return startQueueProxy(scope, userPort, env, group.flags);
+  return startOriginal(scope, unpackOriginal(scope), userPort, await deadPort(), env);
 }
+
+/** Time for one exchange, in ms; none takes as long. */
+const exchangeMs = 30_000;
 
 async function attempt(exchange: Exchange, sides: Sides): Promise<unknown> {
   try {
-    return await exchange.run(sides);
+    const late = wait(exchangeMs, { late: `${exchangeMs} ms` }, { ref: false });
+    return await Promise.race([exchange.run(sides), late]);
   } catch (error) {
     return { threw: String(error) };
   }
+}
+
+/** Probes name the port of the server, as Knative writes them. */
+function withUserPort(env: ProxyEnvironment, userPort: number): ProxyEnvironment {
+  const text = env.SERVING_READINESS_PROBE;
+  if (text === undefined) return env;
+  const probe = JSON.parse(text) as Record<string, unknown>;
+  for (const kind of ["httpGet", "tcpSocket", "grpc"]) {
+    if (typeof probe[kind] !== "object") continue;
+    probe[kind] = { host: "127.0.0.1", port: userPort, ...probe[kind] };
+    if (kind === "grpc") delete (probe[kind] as Record<string, unknown>).host;
+  }
+  return { ...env, SERVING_READINESS_PROBE: JSON.stringify(probe) };
 }
