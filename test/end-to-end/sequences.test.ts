@@ -629,3 +629,36 @@ test("loading a model again ends its sequences, which can be started again", asy
   await t.throwsAsync(call({}), { message: /sequence 8 .*must specify the START flag/ });
   t.is(int32(await call({ start: true }), "sum"), 8);
 });
+
+test("a model that comes with the load request brings the start of its states", async (t) => {
+  const bytes = (data: Uint8Array): Message => ({ bytes_param: Buffer.from(data) });
+  const config = {
+    sequenceBatching: {
+      state: [
+        {
+          inputName: "past",
+          outputName: "kept",
+          dataType: "TYPE_FP32",
+          dims: [-1],
+          initialState: [{ name: "s", dataType: "TYPE_FP32", dims: [1], dataFile: "first" }],
+        },
+      ],
+    },
+  };
+  const parameters = {
+    config: { string_param: JSON.stringify(config) },
+    "file:1/model.onnx": bytes(collectorModel("single")),
+    "file:initial_state/first": bytes(new Uint8Array(Float32Array.of(8).buffer)),
+  };
+  await client.call("RepositoryModelLoad", { model_name: "brought", parameters });
+  const request = step("brought", 1, 0, { start: true });
+  request.inputs = [{ name: "x", datatype: "FP32", shape: [1] }];
+  request.raw_input_contents = [Buffer.from(Float32Array.of(3).buffer)];
+  const answer = await client.call("ModelInfer", request);
+  t.deepEqual([...new Float32Array(rawOf(answer, "all").buffer)], [8, 3]);
+  const outside = { ...parameters, "file:initial_state/../../x": bytes(new Uint8Array(4)) };
+  await t.throwsAsync(
+    client.call("RepositoryModelLoad", { model_name: "brought", parameters: outside }),
+    { message: /initial_state\/NAME/ },
+  );
+});

@@ -8,6 +8,7 @@ import {
   modelSettingsFile,
   readModelSettings,
 } from "../model-config/read-model-settings.ts";
+import { initialStateFolder } from "../sequences/read-states.ts";
 import { compareVersions, isModelName, isVersionName } from "./model-name.ts";
 
 /** A model as it lies on disk. */
@@ -185,12 +186,14 @@ function joinOf(one: ModelFolder, other: ModelFolder): ModelFolder {
 }
 
 /**
- * A text that changes when a file of the model does: name, size and time of each file in its folder
- * and in its version folders.
+ * A text that changes when a file of the model does: name, size and time of each file in its folder, in its
+ * version folders and in that of its states.
  */
 export async function fingerprint(model: ModelFolder): Promise<string> {
   const folders = new Set([model.path, ...model.versions.values()]);
   for (const { folder } of model.settings?.values() ?? []) folders.add(folder);
+  const states = join(model.path, initialStateFolder);
+  if (await isFolder(states)) folders.add(states);
   const parts: string[] = [];
   for (const folder of folders) {
     const entries = (await isFolder(folder))

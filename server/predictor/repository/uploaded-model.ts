@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { ModelConfig } from "../../../gen/inference/model_config_pb.ts";
 import { parameterInvalid } from "../../errors/request-errors.ts";
+import { initialStateFolder } from "../sequences/read-states.ts";
 import { compareVersions, isVersionName } from "./model-name.ts";
 import type { ModelFolder } from "./scan.ts";
 
@@ -15,6 +16,9 @@ export interface UploadedModel {
 
 /** A file of a version folder, or one in a folder of it. */
 const filePattern = /^\d+(?:\/[A-Za-z0-9_][A-Za-z0-9_.-]*){1,4}$/;
+
+/** A file that sequence_batching names as the start of a state. */
+const statePattern = new RegExp(`^${initialStateFolder}/[A-Za-z0-9_][A-Za-z0-9_.-]*$`);
 
 /**
  * Writes the files of a load request (Triton's parameters `file:<version>/<file>`) where the engine can
@@ -37,11 +41,12 @@ export async function storeUpload(
     );
   }
   for (const path of files.keys()) {
+    if (statePattern.test(path)) continue;
     if (!filePattern.test(path) || !isVersionName(path.split("/")[0]!)) {
       throw parameterInvalid(
         `file:${path}`,
         JSON.stringify(path),
-        'a path as "1/model.onnx", a version and a file of letters, digits, "_", "-" and "."',
+        'a path as "1/model.onnx" or "initial_state/NAME", a version and a file of letters, digits, "_", "-" and "."',
       );
     }
   }
@@ -52,7 +57,7 @@ export async function storeUpload(
       const target = join(path, file);
       await mkdir(dirname(target), { recursive: true });
       await writeFile(target, bytes);
-      versions.add(file.split("/")[0]!);
+      if (!statePattern.test(file)) versions.add(file.split("/")[0]!);
     }
     const folders = [...versions]
       .sort(compareVersions)

@@ -26,7 +26,7 @@ export interface StateSpec {
 }
 
 /** Folder of a model in which the files of `data_file` lie. */
-const initialStateFolder = "initial_state";
+export const initialStateFolder = "initial_state";
 
 /** Contents of a state at the start at most, in bytes: the model is loaded with them. */
 const maxInitialBytes = 1024 * 1024 * 1024;

@@ -74,6 +74,10 @@ test("the fingerprint changes with each file, and only then", async (t) => {
   t.not(second, first);
   await writeFiles(folder, { "m/config.pbtxt": "" });
   t.not(await now(), second);
+  await writeFiles(folder, { "m/initial_state/first": "a" });
+  const third = await now();
+  await writeFiles(folder, { "m/initial_state/first": "ab" });
+  t.not(await now(), third);
 });
 
 test("names that could be paths are no model names, and versions are positive integers", (t) => {
