@@ -1,7 +1,12 @@
 import { fileURLToPath } from "node:url";
 import test from "ava";
 import { startServer } from "../support/command.ts";
-import { accumulatorConfig, accumulatorModel, collectorModel } from "../support/sequence-models.ts";
+import {
+  accumulatorConfig,
+  accumulatorModel,
+  collectorModel,
+  lstmModel,
+} from "../support/sequence-models.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { findPython, findTool, runTool } from "../support/tools.ts";
 
@@ -26,6 +31,19 @@ for (const execution of ["inline", "worker"]) {
         ),
         "texts/1/model.onnx": accumulatorModel("batched", "BYTES"),
         "texts/config.pbtxt": accumulatorConfig(4, `direct { } ${longIdle}`, "STRING"),
+        "recurrent/1/model.onnx": lstmModel(),
+        "recurrent/config.pbtxt": `
+max_batch_size: 8
+sequence_batching {
+  oldest { max_candidate_sequences: 6 }
+  ${longIdle}
+  state [
+    { input_name: "h" output_name: "h_next" data_type: TYPE_FP32 dims: [ 4 ] },
+    { input_name: "c" output_name: "c_next" data_type: TYPE_FP32 dims: [ 4 ]
+      initial_state: { data_type: TYPE_FP32 dims: [ 4 ] zero_data: true name: "c" } }
+  ]
+}
+`,
         "all/1/model.onnx": collectorModel(),
         "all/config.pbtxt": `
 max_batch_size: 4
@@ -41,7 +59,11 @@ sequence_batching {
         "all/initial_state/first": new Uint8Array(Float32Array.of(0.5, 0.25).buffer),
       });
       const server = await startServer(t, [folder, "--execution", execution]);
-      const { code, output } = await runTool(triton!, [script, server.address]);
+      const { code, output } = await runTool(triton!, [
+        script,
+        server.address,
+        `${folder}/recurrent/1/model.onnx`,
+      ]);
       t.is(code, 0, output);
       t.regex(output, /\d+ checks/);
     },

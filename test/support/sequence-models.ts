@@ -91,3 +91,58 @@ export function collectorModel(batch: "batched" | "single" = "batched"): Uint8Ar
     ],
   });
 }
+
+/** Numbers from -0.5 to 0.5, the same each time. */
+function numbers(count: number, seed: number): number[] {
+  let state = seed;
+  return Array.from({ length: count }, () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32 - 0.5;
+  });
+}
+
+/** A recurrent layer of 4 cells over inputs of 3: `y` for each step, with its two states `h` and `c`. */
+export function lstmModel(): Uint8Array {
+  const [inputs, cells] = [3, 4];
+  const weights = (name: string, dims: number[], seed: number) => ({
+    name,
+    dims: dims.map(BigInt),
+    dataType: float,
+    floatData: numbers(
+      dims.reduce((product, size) => product * size, 1),
+      seed,
+    ),
+  });
+  return onnxModel({
+    node: [
+      { opType: "Unsqueeze", input: ["x", "first"], output: ["x1"] },
+      { opType: "Unsqueeze", input: ["h", "first"], output: ["h1"] },
+      { opType: "Unsqueeze", input: ["c", "first"], output: ["c1"] },
+      {
+        opType: "LSTM",
+        input: ["x1", "W", "R", "B", "", "h1", "c1"],
+        output: ["", "h2", "c2"],
+        attribute: [{ name: "hidden_size", type: 2, i: BigInt(cells) }],
+      },
+      { opType: "Squeeze", input: ["h2", "first"], output: ["h_next"] },
+      { opType: "Squeeze", input: ["c2", "first"], output: ["c_next"] },
+      { opType: "Identity", input: ["h_next"], output: ["y"] },
+    ],
+    initializer: [
+      weights("W", [1, 4 * cells, inputs], 1),
+      weights("R", [1, 4 * cells, cells], 2),
+      weights("B", [1, 8 * cells], 3),
+      { name: "first", dims: [1n], dataType: 7, int64Data: [0n] },
+    ],
+    input: [
+      tensorInfo("x", float, ["n", inputs]),
+      tensorInfo("h", float, ["n", cells]),
+      tensorInfo("c", float, ["n", cells]),
+    ],
+    output: [
+      tensorInfo("y", float, ["n", cells]),
+      tensorInfo("h_next", float, ["n", cells]),
+      tensorInfo("c_next", float, ["n", cells]),
+    ],
+  });
+}

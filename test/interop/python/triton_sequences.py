@@ -1,11 +1,11 @@
 """Sends sequences with tritonclient, several at once and interleaved, and compares every answer with sums
-made here.
+made here, and those of a recurrent network with ONNX Runtime run here, which is given the states by hand.
 
-    python triton_sequences.py HOST:PORT
+    python triton_sequences.py HOST:PORT RECURRENT_MODEL_FILE
 
 The server has the models "direct" and "oldest" (ids are integers) and "texts" (ids are strings), which add
-up the values of a sequence and answer what they were told of it, and "all", which answers all values of
-the sequence so far.
+up the values of a sequence and answer what they were told of it, "all", which answers all values of the
+sequence so far, and "recurrent", which is the file.
 
 Prints a line a check and ends with `N checks`; exits with 1 at the first answer that differs.
 """
@@ -16,6 +16,7 @@ import random
 import sys
 
 import numpy as np
+import onnxruntime
 import tritonclient.grpc as grpc_client
 import tritonclient.grpc.aio as grpc_aio_client
 import tritonclient.http as http_client
@@ -143,6 +144,40 @@ def growing(client, ids, length):
         check(f"all: {len(seen[each])} values", result.as_numpy("all").tolist() == [seen[each]])
 
 
+async def recurrent(address, path, count, length):
+    """Sequences of a recurrent network, all at once, in runs that they share."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    client = grpc_aio_client.InferenceServerClient(address)
+    generator = np.random.default_rng(3)
+
+    async def one(each):
+        h = c = np.zeros((1, 4), np.float32)
+        right = True
+        steps = length + each % 3
+        for index in range(steps):
+            x = generator.normal(size=(1, 3)).astype(np.float32)
+            expected, h, c = session.run(["y", "h_next", "c_next"], {"x": x, "h": h, "c": c})
+            tensor = grpc_aio_client.InferInput("x", [1, 3], "FP32")
+            tensor.set_data_from_numpy(x)
+            result = await client.infer(
+                "recurrent",
+                [tensor],
+                sequence_id=each,
+                sequence_start=index == 0,
+                sequence_end=index == steps - 1,
+            )
+            right = right and np.allclose(result.as_numpy("y"), expected, rtol=1e-5, atol=1e-6)
+        return right
+
+    right = await asyncio.gather(*(one(each) for each in range(1, count + 1)))
+    for each, passed in enumerate(right):
+        check(f"recurrent: sequence {each + 1} is as ONNX Runtime computes it", passed)
+    statistics = (await client.get_inference_statistics("recurrent", as_json=True))["model_stats"][0]
+    runs, calls = int(statistics["execution_count"]), int(statistics["inference_count"])
+    check(f"recurrent: {calls} calls in {runs} runs", runs <= calls and calls == sum(length + each % 3 for each in range(1, count + 1)))
+    await client.close()
+
+
 def refused(name, message, status, call):
     try:
         call()
@@ -152,7 +187,7 @@ def refused(name, message, status, call):
     check(name, False)
 
 
-def main(address):
+def main(address, recurrent_path):
     grpc = grpc_client.InferenceServerClient(address)
     http = http_client.InferenceServerClient(address)
     for model in ("direct", "oldest"):
@@ -164,6 +199,7 @@ def main(address):
     unary(grpc, grpc_client, "texts", ["a", "b"], 4)
     unary(http, http_client, "texts", ["c", "d"], 4)
     growing(grpc, [3, 4, 5], 6)
+    asyncio.run(recurrent(address, recurrent_path, 20, 15))
 
     start = "must specify the START flag on the first request of the sequence"
     for module, client, status in ((grpc_client, grpc, "INVALID_ARGUMENT"), (http_client, http, "400")):
@@ -187,4 +223,4 @@ def main(address):
     print(f"{checks} checks")
 
 
-main(sys.argv[1])
+main(sys.argv[1], sys.argv[2])
