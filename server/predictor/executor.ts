@@ -2,7 +2,6 @@ import type { GenerationSnapshot } from "../generation/generation-statistics.ts"
 import type { CallTrace } from "../observability/call-trace.ts";
 import type { CallAbort } from "../rpc/call-context.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import type { CacheCounts } from "./cache/cache-counts.ts";
 import type { CallOptions } from "./call-options.ts";
 import type { EngineResult } from "./engines/engine.ts";
 
@@ -51,8 +50,6 @@ export interface Executor {
   readonly placement: string;
   /** Memory that the model was seen to take when it loaded, in bytes; 0 if that is not known. */
   readonly memoryBytes: number;
-  /** Hits and misses, if answers are cached. */
-  readonly cache?: CacheCounts | undefined;
   /**
    * Set if answers depend on more than the loaded version itself, such as the models that an ensemble is made
    * of: a text that changes whenever that does.

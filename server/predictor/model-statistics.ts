@@ -1,6 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ModelStatisticsSchema } from "../../gen/inference/grpc_service_pb.ts";
-import type { CacheCounts } from "./cache/cache-counts.ts";
 import { Duration } from "./duration.ts";
 
 /** Times of one execution, in ns. */
@@ -18,6 +17,10 @@ export class ModelStatistics {
   readonly computeInput: Duration = new Duration();
   readonly computeInfer: Duration = new Duration();
   readonly computeOutput: Duration = new Duration();
+  /** Calls that found an answer in the cache, or a run under way for an equal call; the time to look it up. */
+  readonly cacheHit: Duration = new Duration();
+  /** Calls that had to run though answers are cached; the time to look up, and to keep what came out. */
+  readonly cacheMiss: Duration = new Duration();
   /** Failed calls by reason of the registry. */
   readonly failures: Map<string, number> = new Map();
   /** Rows computed. */
@@ -70,15 +73,12 @@ export class ModelStatistics {
 
   /**
    * @param memoryBytes - what the model takes; 0 if it is not in memory, or that is not known
-   * @param cache - hits and misses of the same version, if its answers are cached
    */
   toMessage(
     name: string,
     version: string,
     memoryBytes: number,
-    cache?: CacheCounts,
   ): MessageInitShape<typeof ModelStatisticsSchema> {
-    const zero = { count: 0n, ns: 0n };
     return {
       name,
       version,
@@ -92,8 +92,8 @@ export class ModelStatistics {
         computeInput: this.computeInput.toMessage(),
         computeInfer: this.computeInfer.toMessage(),
         computeOutput: this.computeOutput.toMessage(),
-        cacheHit: cache?.hit.toMessage() ?? zero,
-        cacheMiss: cache?.miss.toMessage() ?? zero,
+        cacheHit: this.cacheHit.toMessage(),
+        cacheMiss: this.cacheMiss.toMessage(),
       },
       memoryUsage:
         memoryBytes > 0 ? [{ type: "CPU", id: 0n, byteSize: BigInt(Math.round(memoryBytes)) }] : [],

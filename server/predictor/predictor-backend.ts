@@ -107,7 +107,6 @@ export function createPredictorBackend(options: PredictorBackendOptions): Infere
               model.name,
               model.version,
               executor?.memoryBytes ?? 0,
-              executor?.cache,
             );
           }),
       };

@@ -6,6 +6,7 @@ import { grpcJsClient } from "../support/grpc-js-client.ts";
 import { addModel } from "../support/onnx-model.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { until } from "../support/until.ts";
+import { weightInput, weightModel } from "../support/weight-model.ts";
 
 const cached = "response_cache { enable: true }";
 
@@ -189,6 +190,40 @@ test("a model that is loaded again has none of its old answers, nor has an ensem
   await json(`${server.url}/v2/repository/models/graph/unload`, {});
   t.is(await metric(fixture, "tensorwire_response_cache_entries"), 0);
   t.is(await metric(fixture, "tensorwire_response_cache_bytes"), 0);
+});
+
+test("a model that made room for another has lost its answers, and none of its counts", async (t) => {
+  const fixture = await start(
+    t,
+    {
+      "one/1/model.onnx": weightModel(1, 12),
+      "two/1/model.onnx": weightModel(2, 12),
+      "three/1/model.onnx": weightModel(3, 12),
+    },
+    ...["--response-cache-size", "1MiB", "--response-cache-models", "all"],
+    ...["--model-memory-limit", "34MiB", "--model-loading", "lazy"],
+  );
+  const x = weightInput();
+  const inputs = [{ name: "x", datatype: "FP32", shape: [1, x.length], data: [...x] }];
+  const askWeight = async (model: string): Promise<number> => {
+    const { outputs } = await json(`${fixture.server.url}/v2/models/${model}/infer`, { inputs });
+    return (outputs as unknown as { data: number[] }[])[0]!.data[0]!;
+  };
+  const evictions = () => metric(fixture, 'tensorwire_model_evictions_total{model="one"}');
+  const counts = async (model: string): Promise<number[]> => {
+    const { inference_stats } = await statistics(fixture, model);
+    return [inference_stats.cache_hit!.count, inference_stats.cache_miss!.count];
+  };
+  t.is(await askWeight("one"), 1);
+  t.is(await askWeight("one"), 1);
+  t.deepEqual(await counts("one"), [1, 1]);
+  t.is(await askWeight("two"), 2);
+  t.is(await askWeight("three"), 3);
+  t.is(await evictions(), 1);
+  t.deepEqual(await counts("one"), [1, 1]);
+  t.is(await metric(fixture, 'nv_cache_num_hits_per_model{model="one",version="1"}'), 1);
+  t.is(await askWeight("one"), 1);
+  t.deepEqual(await counts("one"), [1, 2]);
 });
 
 test("with --response-cache-models all, models that compute are cached, and others if they ask", async (t) => {

@@ -7,6 +7,7 @@ import { CachedExecutor } from "../../../server/predictor/cache/cached-executor.
 import { ResponseCache } from "../../../server/predictor/cache/response-cache.ts";
 import { noOptions } from "../../../server/predictor/call-options.ts";
 import type { Executor, TensorCall } from "../../../server/predictor/executor.ts";
+import { ModelStatistics } from "../../../server/predictor/model-statistics.ts";
 import type { CallAbort } from "../../../server/rpc/call-context.ts";
 import { nanosPerCall } from "../time-function.ts";
 
@@ -44,6 +45,7 @@ for (const size of sizes) {
   const executor = new CachedExecutor({
     model: "m",
     executor: modelOf(size),
+    statistics: new ModelStatistics(),
     shelf: new ResponseCache(256 * 1024 * 1024).open(),
     limit: 1,
     preserveOrder: false,

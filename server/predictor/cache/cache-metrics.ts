@@ -1,29 +1,29 @@
 import { Counter, Gauge, type Registry } from "prom-client";
-import type { ServedModel } from "../served-model.ts";
-import type { CacheCounts } from "./cache-counts.ts";
+import type { ModelStatistics } from "../model-statistics.ts";
+import type { RestingModel } from "../repository/version-state.ts";
 import type { ResponseCache } from "./response-cache.ts";
 
 /** Counters under Triton's names: help, and the value of a model version. */
-const counters: readonly (readonly [string, string, (counts: CacheCounts) => number])[] = [
+const counters: readonly (readonly [string, string, (statistics: ModelStatistics) => number])[] = [
   [
     "nv_cache_num_hits_per_model",
     "Calls that found their answer in the cache, or an equal call under way",
-    ({ hit }) => hit.count,
+    ({ cacheHit }) => cacheHit.count,
   ],
   [
     "nv_cache_num_misses_per_model",
     "Calls that the cache had no answer for",
-    ({ miss }) => miss.count,
+    ({ cacheMiss }) => cacheMiss.count,
   ],
   [
     "nv_cache_hit_duration_per_model",
     "Time to look up what was found in the cache, in us",
-    ({ hit }) => us(hit.ns),
+    ({ cacheHit }) => us(cacheHit.ns),
   ],
   [
     "nv_cache_miss_duration_per_model",
     "Time to look up what was not in the cache and to put it there, in us",
-    ({ miss }) => us(miss.ns),
+    ({ cacheMiss }) => us(cacheMiss.ns),
   ],
 ];
 
@@ -31,7 +31,7 @@ const counters: readonly (readonly [string, string, (counts: CacheCounts) => num
 export function registerCacheMetrics(
   registry: Registry,
   cache: ResponseCache,
-  models: { served(): Iterable<ServedModel> },
+  models: { known(): Iterable<RestingModel> },
 ): void {
   for (const [name, help, value] of counters) {
     new Counter({
@@ -41,8 +41,8 @@ export function registerCacheMetrics(
       registers: [registry],
       collect() {
         this.reset();
-        for (const { name: model, version, executor } of models.served()) {
-          if (executor.cache) this.inc({ model, version }, value(executor.cache));
+        for (const { name: model, version, config, statistics } of models.known()) {
+          if (config.responseCache?.enable) this.inc({ model, version }, value(statistics));
         }
       },
     });

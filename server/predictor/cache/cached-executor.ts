@@ -3,8 +3,8 @@ import type { CallAbort } from "../../rpc/call-context.ts";
 import { abortError } from "../abort-error.ts";
 import { toNs } from "../duration.ts";
 import type { Execution, Executor, TensorCall } from "../executor.ts";
+import type { ModelStatistics } from "../model-statistics.ts";
 import { AnswerOrder } from "../scheduling/answer-order.ts";
-import { CacheCounts } from "./cache-counts.ts";
 import { cacheKey, cacheKeyLater, isLarge } from "./cache-key.ts";
 import { copyTensors, ownTensors } from "./kept-tensors.ts";
 import type { CacheShelf } from "./response-cache.ts";
@@ -15,6 +15,8 @@ export interface CachedExecutorOptions {
   /** Name of the model, for messages. */
   readonly model: string;
   readonly executor: Executor;
+  /** Hits and misses are counted here. */
+  readonly statistics: Pick<ModelStatistics, "cacheHit" | "cacheMiss">;
   /** For the answers of this load of the model version; closed with the executor. */
   readonly shelf: CacheShelf;
   /** Calls that may wait for the runs of others. */
@@ -31,7 +33,6 @@ export interface CachedExecutorOptions {
  * answers, but no run: one must not be refused by another's haste.
  */
 export class CachedExecutor implements Executor {
-  readonly cache: CacheCounts = new CacheCounts();
   readonly #options: CachedExecutorOptions;
   readonly #order: AnswerOrder | undefined;
   readonly #runs = new Map<string, SharedRun>();
@@ -129,10 +130,11 @@ export class CachedExecutor implements Executor {
     key: string,
     startedMs: number,
   ): Execution | Promise<Execution> {
-    const { shelf, model, limit, now } = this.#options;
+    const { shelf, model, limit, now, statistics } = this.#options;
+    const { cacheHit } = statistics;
     const outputs = shelf.find(key);
     if (outputs) {
-      this.cache.hit.add(toNs(now() - startedMs));
+      cacheHit.add(toNs(now() - startedMs));
       return { outputs, inferNs: 0, startedMs, runRows: 0, fromCache: true };
     }
     const { priority, timeoutMs } = tensors.options;
@@ -140,7 +142,7 @@ export class CachedExecutor implements Executor {
     const shared = this.#runs.get(runKey);
     if (!shared) return this.#run(call, tensors, key, runKey, startedMs);
     if (this.#followers >= limit) throw queueFull(model, limit);
-    this.cache.hit.add(toNs(now() - startedMs));
+    cacheHit.add(toNs(now() - startedMs));
     return shared.join(call);
   }
 
@@ -152,17 +154,17 @@ export class CachedExecutor implements Executor {
     startedMs: number,
   ): Execution | Promise<Execution> {
     const { executor, shelf, now } = this.#options;
-    const { miss } = this.cache;
+    const { cacheMiss } = this.#options.statistics;
     const end = (): boolean => this.#runs.get(runKey) === run && this.#runs.delete(runKey);
     const run = new SharedRun({ now, onWaiters: this.#onWaiters, onEmpty: end });
     // The run may go on when this call, and the message that its inputs lie in, is gone.
     const inputs = copyTensors(tensors.inputs);
-    miss.add(toNs(now() - startedMs));
+    cacheMiss.add(toNs(now() - startedMs));
     const keep = (execution: Execution): Execution => {
       const keptMs = now();
       const outputs = ownTensors(execution.outputs);
       shelf.keep(key, outputs);
-      miss.ns += toNs(now() - keptMs);
+      cacheMiss.ns += toNs(now() - keptMs);
       return { ...execution, outputs };
     };
     const result = executor.execute(run, { ...tensors, inputs });

@@ -6,6 +6,7 @@ import {
 import { modelConfigInvalid } from "../../errors/model-errors.ts";
 import type { Log } from "../../observability/log.ts";
 import type { Executor } from "../executor.ts";
+import type { ModelStatistics } from "../model-statistics.ts";
 import { CachedExecutor } from "./cached-executor.ts";
 import type { Repeats } from "./repeats.ts";
 import type { ResponseCache } from "./response-cache.ts";
@@ -38,6 +39,7 @@ export interface CacheableModel {
   readonly config: ModelConfig;
   readonly executor: Executor;
   readonly repeats: Repeats;
+  readonly statistics: ModelStatistics;
 }
 
 /**
@@ -46,7 +48,7 @@ export interface CacheableModel {
  * @throws TensorwireError `MODEL_CONFIG_INVALID` for a configuration that asks for what cannot be
  */
 export function withCache(
-  { name, config, executor, repeats }: CacheableModel,
+  { name, config, executor, repeats, statistics }: CacheableModel,
   { responses, maxQueueSize, log }: CacheContext,
 ): Executor {
   const asked = config.responseCache?.enable;
@@ -71,6 +73,7 @@ export function withCache(
   return new CachedExecutor({
     model: name,
     executor,
+    statistics,
     shelf: responses.cache.open(),
     limit: maxQueueSize,
     preserveOrder:

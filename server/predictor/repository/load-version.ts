@@ -70,7 +70,7 @@ export async function loadVersion(
   const parts = await loadParts(folder, version, config, context);
   const repeats = repeatsOf(parts);
   try {
-    const executor = withCache({ name, ...parts, repeats }, context);
+    const executor = withCache({ name, ...parts, repeats, statistics }, context);
     const model = { ...parts, name, version, executor, repeats, maxQueueSize, observer, traces };
     return new ServedModel({ ...model, statistics });
   } catch (error) {

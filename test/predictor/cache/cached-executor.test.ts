@@ -5,6 +5,7 @@ import { CachedExecutor } from "../../../server/predictor/cache/cached-executor.
 import { ResponseCache } from "../../../server/predictor/cache/response-cache.ts";
 import { noOptions } from "../../../server/predictor/call-options.ts";
 import type { Execution, Executor, TensorCall } from "../../../server/predictor/executor.ts";
+import { ModelStatistics } from "../../../server/predictor/model-statistics.ts";
 import type { CallAbort } from "../../../server/rpc/call-context.ts";
 import type { Tensor } from "../../../server/tensor/tensor.ts";
 import { localCall } from "../../support/call-context.ts";
@@ -101,16 +102,18 @@ class ManualModel implements Executor {
 function start({ limit = 100, preserveOrder = false, bytes = 1 << 20 } = {}) {
   const model = new ManualModel();
   const cache = new ResponseCache(bytes);
+  const statistics = new ModelStatistics();
   const executor = new CachedExecutor({
     model: "m",
     executor: model,
+    statistics,
     shelf: cache.open(),
     limit,
     preserveOrder,
     now: () => 0,
   });
-  const { hit, miss } = executor.cache;
-  const counts = (): readonly number[] => [hit.count, miss.count];
+  const { cacheHit, cacheMiss } = statistics;
+  const counts = (): readonly number[] => [cacheHit.count, cacheMiss.count];
   return { model, cache, executor, counts };
 }
 
