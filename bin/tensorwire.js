@@ -1,8 +1,6 @@
 #!/usr/bin/env node
 // Plain JavaScript that old versions of Node can read: it finds the program, and a Node that runs it.
-import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { constants } from "node:os";
 import { sep } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -24,7 +22,7 @@ if (!existsSync(program)) {
 } else if (isRecent(process.versions.node)) {
   await import(program.href);
 } else if (existsSync(ownNode)) {
-  runWith(ownNode);
+  await runWith(ownNode);
 } else {
   fail(
     `this is Node ${process.versions.node}; tensorwire needs Node ${oldest.join(".")} or newer: https://nodejs.org/en/download`,
@@ -36,7 +34,10 @@ function isRecent(version) {
   return major > oldest[0] || (major === oldest[0] && minor >= oldest[1]);
 }
 
-function runWith(node) {
+async function runWith(node) {
+  // Not loaded where the program runs in this process: it takes memory.
+  const { spawn } = await import("node:child_process");
+  const { constants } = await import("node:os");
   const child = spawn(node, [fileURLToPath(program), ...process.argv.slice(2)], {
     stdio: "inherit",
   });

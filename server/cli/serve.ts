@@ -24,7 +24,6 @@ import { createServeHandler } from "./serve-handler.ts";
 import { registerMemoryMetrics, registerWireMetrics } from "./serve-listen.ts";
 import { onnxOptions } from "./serve-onnx.ts";
 import { aloneRole, type ServeRole } from "./serve-role.ts";
-import { superviseServe } from "./serve-supervisor.ts";
 import { openTraces } from "./serve-traces.ts";
 import { checkServeValues, type ServeValues } from "./serve-values.ts";
 
@@ -78,8 +77,11 @@ async function serve(argv: readonly string[], program: Program): Promise<number>
   }
   const replicas = parseReplicas(values.replicas);
   const workers = values.workers || usableCores();
-  if (replicas || workers > 1)
+  if (replicas || workers > 1) {
+    // A server that is alone has no use for it.
+    const { superviseServe } = await import("./serve-supervisor.ts");
     return superviseServe({ values, repositories, workers, replicas, program, begun });
+  }
   return runServer({ values, repositories }, aloneRole(values, program, begun));
 }
 
