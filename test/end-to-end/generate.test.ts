@@ -1,6 +1,7 @@
-import test, { type ExecutionContext } from "ava";
-import { startServer } from "../support/command.ts";
+import test from "ava";
+import { type RunningServer, startServer } from "../support/command.ts";
 import { allEvents, readEvents } from "../support/event-stream.ts";
+import { serveForAll } from "../support/shared-server.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { until } from "../support/until.ts";
 
@@ -75,17 +76,18 @@ interface Started {
   ) => Promise<Response>;
 }
 
-async function start(t: ExecutionContext): Promise<Started> {
-  const folder = await temporaryFolder(t, {
-    "mock_llm/1/model.ts": mockLlm,
-    "words/3/model.ts": words,
-    "upper/1/model.ts": upper,
-  });
-  const server = await startServer(t, [folder]);
+const files = {
+  "mock_llm/1/model.ts": mockLlm,
+  "words/3/model.ts": words,
+  "upper/1/model.ts": upper,
+};
+const serving = serveForAll([], files);
+
+function started({ stderr, url }: RunningServer): Started {
   return {
-    stderr: server.stderr,
+    stderr,
     ask: (model, route, body, signal) =>
-      fetch(`${server.url}/v2/models/${model}/${route}`, {
+      fetch(`${url}/v2/models/${model}/${route}`, {
         method: "POST",
         body: typeof body === "string" ? body : JSON.stringify(body),
         ...(signal && { signal }),
@@ -101,7 +103,7 @@ async function refusal(
 }
 
 test("generate and generate_stream answer as Triton's own tests of the extension expect", async (t) => {
-  const { ask } = await start(t);
+  const { ask } = started(await serving());
   const text = "hello world";
   const one = await ask("mock_llm", "generate", { PROMPT: text, STREAM: false });
   t.is(one.status, 200);
@@ -140,7 +142,7 @@ test("generate and generate_stream answer as Triton's own tests of the extension
 });
 
 test("an error before the first answer has its status, and one after it is an event", async (t) => {
-  const { ask } = await start(t);
+  const { ask } = started(await serving());
   const failing = { PROMPT: "a", STREAM: true, FAIL_LAST: true };
   const first = await ask("mock_llm", "generate_stream", { ...failing, REPETITION: 0 });
   t.is(first.status, 500);
@@ -160,7 +162,7 @@ test("an error before the first answer has its status, and one after it is an ev
 });
 
 test("bodies that are wrong are refused in JSON by both routes", async (t) => {
-  const { ask } = await start(t);
+  const { ask } = started(await serving());
   for (const route of ["generate", "generate_stream"]) {
     const refused = async (body: object | string, model = "mock_llm"): Promise<unknown[]> => {
       const response = await ask(model, route, body);
@@ -192,7 +194,7 @@ test("bodies that are wrong are refused in JSON by both routes", async (t) => {
 });
 
 test("pieces of text_output are put together, and parameters reach the model", async (t) => {
-  const { ask } = await start(t);
+  const { ask } = started(await serving());
   const parameters = { temperature: 0.5, max_tokens: 8, stop: ["a", "b"], top_k: null, echo: true };
   const joined = await ask("words", "versions/3/generate", {
     id: "7",
@@ -218,7 +220,7 @@ test("pieces of text_output are put together, and parameters reach the model", a
 });
 
 test("a model with one answer is served by both, its inputs in whatever shape they come", async (t) => {
-  const { ask } = await start(t);
+  const { ask } = started(await serving());
   const model = { model_name: "upper", model_version: "1" };
   const one = await ask("upper", "generate", { text_input: "a" });
   t.deepEqual(await one.json(), { ...model, text_output: "A", sum: 0 });
@@ -237,7 +239,9 @@ test("a model with one answer is served by both, its inputs in whatever shape th
 });
 
 test("who leaves ends the model's work", async (t) => {
-  const { ask, stderr } = await start(t);
+  // A server of its own, whose log tells of nothing else.
+  const server = await startServer(t, [await temporaryFolder(t, files)]);
+  const { ask, stderr } = started(server);
   const endless = { PROMPT: "a", STREAM: true, ENDLESS: true };
   const abort = new AbortController();
   const response = await ask("mock_llm", "generate_stream", endless, abort.signal);

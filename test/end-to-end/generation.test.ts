@@ -1,5 +1,5 @@
-import { createClient, InferenceError, tensor } from "@tensorwire/client";
 import test from "ava";
+import { createClient, InferenceError, tensor } from "../../clients/typescript/src/node.ts";
 import { createRandom } from "../../server/generation/random.ts";
 import { type RunningServer, startServer } from "../support/command.ts";
 import { readEvents } from "../support/event-stream.ts";
@@ -68,7 +68,7 @@ async function isIdle(server: RunningServer): Promise<boolean> {
 }
 
 for (const workers of [1, 2]) {
-  test(`metrics count the generations of ${workers} worker(s)`, async (t) => {
+  test.serial(`metrics count the generations of ${workers} worker(s)`, async (t) => {
     const server = await startServer(t, [textModelFolder, "--workers", `${workers}`]);
     // A model that was never asked has metrics, too.
     t.is(await value(server, "vllm:generation_tokens_total"), 0);
@@ -108,69 +108,75 @@ for (const workers of [1, 2]) {
   });
 }
 
-test("a thousand generations of which many are left at any time: all slots are free, and none is lost", async (t) => {
-  t.timeout(300_000);
-  const server = await startServer(t, [textModelFolder]);
-  const random = createRandom(3n);
-  const expected = await expectedTexts();
-  let begun = 0;
-  let whole = 0;
-  let left = 0;
-  const one = async (): Promise<void> => {
-    const { prompt, text } = expected[Math.floor(random.next() * expected.length)]!;
-    const count = 1 + Math.floor(random.next() * 12);
-    const abort = new AbortController();
-    // Before it is sent, before its first token, after some, or never.
-    const leaveAfter =
-      random.next() < 0.5 ? Math.floor(random.next() * count) : Number.POSITIVE_INFINITY;
-    const atOnce = random.next() < 0.2;
-    const asked = { prompt, max_tokens: count, temperature: 0, stream: true };
-    let given = "";
-    try {
-      const sent = complete(server, asked, abort.signal);
-      if (atOnce) setImmediate(() => abort.abort());
-      const response = await sent;
-      t.is(response.status, 200);
-      for await (const data of readEvents(response)) {
-        if (data === "[DONE]") break;
-        given += (JSON.parse(data) as { choices: [{ text: string }] }).choices[0].text;
-        if (given.length > leaveAfter) abort.abort();
+test.serial(
+  "a thousand generations of which many are left at any time: all slots are free, and none is lost",
+  async (t) => {
+    t.timeout(300_000);
+    const server = await startServer(t, [textModelFolder]);
+    const random = createRandom(3n);
+    const expected = await expectedTexts();
+    let begun = 0;
+    let whole = 0;
+    let left = 0;
+    const one = async (): Promise<void> => {
+      const { prompt, text } = expected[Math.floor(random.next() * expected.length)]!;
+      const count = 1 + Math.floor(random.next() * 12);
+      const abort = new AbortController();
+      // Before it is sent, before its first token, after some, or never.
+      const leaveAfter =
+        random.next() < 0.5 ? Math.floor(random.next() * count) : Number.POSITIVE_INFINITY;
+      const atOnce = random.next() < 0.2;
+      const asked = { prompt, max_tokens: count, temperature: 0, stream: true };
+      let given = "";
+      try {
+        const sent = complete(server, asked, abort.signal);
+        if (atOnce) setImmediate(() => abort.abort());
+        const response = await sent;
+        t.is(response.status, 200);
+        for await (const data of readEvents(response)) {
+          if (data === "[DONE]") break;
+          given += (JSON.parse(data) as { choices: [{ text: string }] }).choices[0].text;
+          if (given.length > leaveAfter) abort.abort();
+        }
+        t.is(given, text.slice(0, count));
+        whole++;
+      } catch (error) {
+        if ((error as Error).name !== "AbortError") throw error;
+        t.true(text.startsWith(given));
+        left++;
       }
-      t.is(given, text.slice(0, count));
-      whole++;
-    } catch (error) {
-      if ((error as Error).name !== "AbortError") throw error;
-      t.true(text.startsWith(given));
-      left++;
+    };
+    const worker = async (): Promise<void> => {
+      while (begun++ < 1000) await one();
+    };
+    await Promise.all(Array.from({ length: 48 }, worker));
+    t.is(whole + left, 1000);
+    t.true(left > 100 && whole > 100, `${left} left, ${whole} whole`);
+    await until(() => isIdle(server));
+    const { stop, length, abort, error } = reasons(
+      await metric(server, "vllm:request_success_total"),
+    );
+    t.is(stop, 0);
+    t.is(error, 0);
+    // One that was left before the model heard of it counts nowhere; one that ended meanwhile counts as whole.
+    t.true(length! >= whole && length! + abort! <= 1000, `${length} ${abort}`);
+    for (const name of [
+      "nv_inference_pending_request_count",
+      "tensorwire_model_running_requests",
+    ]) {
+      await until(async () => (await value(server, name)) === 0);
     }
-  };
-  const worker = async (): Promise<void> => {
-    while (begun++ < 1000) await one();
-  };
-  await Promise.all(Array.from({ length: 48 }, worker));
-  t.is(whole + left, 1000);
-  t.true(left > 100 && whole > 100, `${left} left, ${whole} whole`);
-  await until(() => isIdle(server));
-  const { stop, length, abort, error } = reasons(
-    await metric(server, "vllm:request_success_total"),
-  );
-  t.is(stop, 0);
-  t.is(error, 0);
-  // One that was left before the model heard of it counts nowhere; one that ended meanwhile counts as whole.
-  t.true(length! >= whole && length! + abort! <= 1000, `${length} ${abort}`);
-  for (const name of ["nv_inference_pending_request_count", "tensorwire_model_running_requests"]) {
-    await until(async () => (await value(server, name)) === 0);
-  }
-  // What runs after it is what would have run before.
-  const [{ prompt, text }] = expected as [(typeof expected)[number]];
-  const asked = { prompt, max_tokens: 60, temperature: 0 };
-  const after = await Promise.all(
-    Array.from({ length: 8 }, async () => textOf(await complete(server, asked))),
-  );
-  t.deepEqual(new Set(after), new Set([text]));
-});
+    // What runs after it is what would have run before.
+    const [{ prompt, text }] = expected as [(typeof expected)[number]];
+    const asked = { prompt, max_tokens: 60, temperature: 0 };
+    const after = await Promise.all(
+      Array.from({ length: 8 }, async () => textOf(await complete(server, asked))),
+    );
+    t.deepEqual(new Set(after), new Set([text]));
+  },
+);
 
-test("over gRPC: a deadline and a cancel end a generation and free its slot", async (t) => {
+test.serial("over gRPC: a deadline and a cancel end a generation and free its slot", async (t) => {
   const server = await startServer(t, [textModelFolder]);
   const client = createClient(server.url);
   t.teardown(() => client.close());
@@ -203,7 +209,6 @@ const gated = `import { characterVocabulary, createStepModelGenerator, defineTex
 
 export default defineTextModel({
   concurrency: 8,
-  timeoutMs: 2000,
   open: ({ name, observeGenerations }) =>
     createStepModelGenerator({
       name,
@@ -224,24 +229,37 @@ export default defineTextModel({
 });
 `;
 
-test("who waits has a bound and a deadline: QUEUE_FULL with a time to try again, DEADLINE_EXCEEDED after the model's time", async (t) => {
+test.serial("who waits has a bound: QUEUE_FULL with a time to try again", async (t) => {
   const folder = await temporaryFolder(t, { "gated/1/model.ts": gated });
   const server = await startServer(t, [folder]);
   const asked = { model: "gated", prompt: "a", max_tokens: 100_000, temperature: 0 };
-  const running = complete(server, asked);
+  const leave = new AbortController();
+  const running = t.throwsAsync(complete(server, asked, leave.signal));
   await until(async () => (await value(server, "vllm:num_requests_running")) === 1);
-  const waiting = complete(server, asked);
+  const waiting = t.throwsAsync(complete(server, asked, leave.signal));
   await until(async () => (await value(server, "vllm:num_requests_waiting")) === 1);
   const refused = await complete(server, asked);
   t.is(refused.status, 503);
   t.is(refused.headers.get("retry-after"), "1");
   t.is(((await refused.json()) as { error: { code: string } }).error.code, "queue_full");
-  for (const late of await Promise.all([running, waiting])) {
+  leave.abort();
+  await Promise.all([running, waiting]);
+  await until(() => isIdle(server));
+});
+
+test.serial("a model's own time ends its generations, those that wait too", async (t) => {
+  const model = gated
+    .replace("maxWaiting: 1", "maxWaiting: 3")
+    .replace("concurrency", "timeoutMs: 300, concurrency");
+  const folder = await temporaryFolder(t, { "gated/1/model.ts": model });
+  const server = await startServer(t, [folder]);
+  const asked = { model: "gated", prompt: "a", max_tokens: 100_000, temperature: 0 };
+  for (const late of await Promise.all(Array.from({ length: 4 }, () => complete(server, asked)))) {
     t.is(late.status, 504);
     t.is(((await late.json()) as { error: { code: string } }).error.code, "deadline_exceeded");
   }
   await until(() => isIdle(server));
-  t.is(reasons(await metric(server, "vllm:request_success_total")).error, 2);
+  await until(async () => reasons(await metric(server, "vllm:request_success_total")).error === 4);
 });
 
 const crashing = gated.replace(
@@ -249,44 +267,56 @@ const crashing = gated.replace(
   "if (rows.some(({ tokens }) => tokens.includes(3))) process.exit(7);\n          await new Promise",
 );
 
-test("a thread that ends under its generations: each stream ends with worker_lost, and the model comes back", async (t) => {
-  const folder = await temporaryFolder(t, { "gated/1/model.ts": crashing });
-  const server = await startServer(t, [folder]);
-  const asked = { model: "gated", prompt: "a", max_tokens: 100_000, temperature: 0, stream: true };
-  // The model's likeliest token is c, number 3, which no step may see: one token each, then the end.
-  const response = await complete(server, asked);
-  t.is(response.status, 200);
-  const events: { choices?: { text: string }[]; error?: { code: string } }[] = [];
-  for await (const data of readEvents(response)) events.push(JSON.parse(data));
-  t.is(events.at(-1)?.error?.code, "worker_lost");
-  t.true(events.slice(0, -1).every(({ choices }) => choices?.[0]?.text === "c"));
-  await until(() => isIdle(server));
-  const again = async (): Promise<number> =>
-    (await complete(server, { ...asked, max_tokens: 1 })).status;
-  await until(async () => (await again()) === 200);
-});
+test.serial(
+  "a thread that ends under its generations: each stream ends with worker_lost, and the model comes back",
+  async (t) => {
+    const folder = await temporaryFolder(t, { "gated/1/model.ts": crashing });
+    const server = await startServer(t, [folder]);
+    const asked = {
+      model: "gated",
+      prompt: "a",
+      max_tokens: 100_000,
+      temperature: 0,
+      stream: true,
+    };
+    // The model's likeliest token is c, number 3, which no step may see: one token each, then the end.
+    const response = await complete(server, asked);
+    t.is(response.status, 200);
+    const events: { choices?: { text: string }[]; error?: { code: string } }[] = [];
+    for await (const data of readEvents(response)) events.push(JSON.parse(data));
+    t.is(events.at(-1)?.error?.code, "worker_lost");
+    t.true(events.slice(0, -1).every(({ choices }) => choices?.[0]?.text === "c"));
+    await until(() => isIdle(server));
+    const again = async (): Promise<number> =>
+      (await complete(server, { ...asked, max_tokens: 1 })).status;
+    await until(async () => (await again()) === 200);
+  },
+);
 
-test("a model that is loaded again lets its generations end on the old version", async (t) => {
-  const server = await startServer(t, [textModelFolder]);
-  const [{ prompt, text }] = (await expectedTexts()) as [
-    Awaited<ReturnType<typeof expectedTexts>>[number],
-  ];
-  const asked = { prompt, max_tokens: 60, temperature: 0 };
-  let loading = true;
-  const texts: Promise<string>[] = [];
-  const load = async (): Promise<void> => {
-    for (let turn = 0; turn < 3; turn++) {
-      const url = `${server.url}/v2/repository/models/opticks/load`;
-      t.is((await fetch(url, { method: "POST" })).status, 200);
+test.serial(
+  "a model that is loaded again lets its generations end on the old version",
+  async (t) => {
+    const server = await startServer(t, [textModelFolder]);
+    const [{ prompt, text }] = (await expectedTexts()) as [
+      Awaited<ReturnType<typeof expectedTexts>>[number],
+    ];
+    const asked = { prompt, max_tokens: 60, temperature: 0 };
+    let loading = true;
+    const texts: Promise<string>[] = [];
+    const load = async (): Promise<void> => {
+      for (let turn = 0; turn < 3; turn++) {
+        const url = `${server.url}/v2/repository/models/opticks/load`;
+        t.is((await fetch(url, { method: "POST" })).status, 200);
+      }
+      loading = false;
+    };
+    const loaded = load();
+    while (loading) {
+      const answer = complete(server, asked).then(textOf);
+      texts.push(answer);
+      await answer;
     }
-    loading = false;
-  };
-  const loaded = load();
-  while (loading) {
-    const answer = complete(server, asked).then(textOf);
-    texts.push(answer);
-    await answer;
-  }
-  await loaded;
-  t.deepEqual(new Set(await Promise.all(texts)), new Set([text]));
-});
+    await loaded;
+    t.deepEqual(new Set(await Promise.all(texts)), new Set([text]));
+  },
+);

@@ -1,8 +1,9 @@
 import { join } from "node:path";
-import test, { type ExecutionContext } from "ava";
+import test from "ava";
 import { createAccessKey, hashAccessKey } from "../../server/access/access-key.ts";
 import { startServer } from "../support/command.ts";
 import { allEvents, readEvents } from "../support/event-stream.ts";
+import { serveForAll } from "../support/shared-server.ts";
 import { temporaryFolder, writeFiles } from "../support/temporary-folder.ts";
 import { expectedTexts, textModelFolder } from "../support/text-model.ts";
 
@@ -130,23 +131,21 @@ function clientOf(url: string, header: Record<string, string> = {}): Client {
   };
 }
 
-async function start(t: ExecutionContext, ...flags: readonly string[]): Promise<Client> {
-  const folder = await temporaryFolder(t, {
-    "words/1/model.ts": words,
-    "chat/1/model.ts": words,
-    "chat/config.pbtxt": template,
-    "broken/1/model.ts": words,
-    "broken/config.pbtxt": template.replace("{{/messages}}", ""),
-    "upper/1/model.ts": upper,
-    "image/1/model.ts": image,
-  });
-  return clientOf((await startServer(t, [folder, textModelFolder, ...flags])).url);
-}
+/** One server for all tests that need no settings of their own. */
+const serving = serveForAll([textModelFolder], {
+  "words/1/model.ts": words,
+  "chat/1/model.ts": words,
+  "chat/config.pbtxt": template,
+  "broken/1/model.ts": words,
+  "broken/config.pbtxt": template.replace("{{/messages}}", ""),
+  "upper/1/model.ts": upper,
+  "image/1/model.ts": image,
+});
 
 const greedy = { model: "opticks", temperature: 0 };
 
 test("completions of the example are those of PyTorch: whole, in events, several at once, and as a chat", async (t) => {
-  const client = await start(t);
+  const client = clientOf((await serving()).url);
   const expected = await expectedTexts();
   const prompts = expected.map(({ prompt }) => prompt);
   const { body } = await client.post("completions", {
@@ -217,7 +216,7 @@ test("completions of the example are those of PyTorch: whole, in events, several
 });
 
 test("logprobs are the logarithms of PyTorch's probabilities, in both forms", async (t) => {
-  const client = await start(t);
+  const client = clientOf((await serving()).url);
   const [{ prompt, text, lastLogits }] = (await expectedTexts()) as [
     Awaited<ReturnType<typeof expectedTexts>>[number],
   ];
@@ -266,7 +265,7 @@ test("logprobs are the logarithms of PyTorch's probabilities, in both forms", as
 });
 
 test("stop strings, seeds, max_tokens and echo do what OpenAI's API says", async (t) => {
-  const client = await start(t);
+  const client = clientOf((await serving()).url);
   const [{ prompt, text }] = (await expectedTexts()) as [
     Awaited<ReturnType<typeof expectedTexts>>[number],
   ];
@@ -312,7 +311,7 @@ test("stop strings, seeds, max_tokens and echo do what OpenAI's API says", async
 });
 
 test("models with nothing but text_input and text_output are served, decoupled or not", async (t) => {
-  const client = await start(t);
+  const client = clientOf((await serving()).url);
   const { body } = await client.post("completions", { model: "words", prompt: ["a b", "cé d"] });
   t.deepEqual(
     body.choices.map(({ text, finish_reason }) => [text, finish_reason]),
@@ -380,7 +379,7 @@ test("models with nothing but text_input and text_output are served, decoupled o
 });
 
 test("a chat becomes a prompt by the model's template, or by the default one", async (t) => {
-  const client = await start(t);
+  const client = clientOf((await serving()).url);
   const messages = [
     { role: "system", content: "be <brief>" },
     { role: "user", content: "hi" },
@@ -411,7 +410,7 @@ test("a chat becomes a prompt by the model's template, or by the default one", a
 });
 
 test("what is not supported, wrong or not there is refused in OpenAI's form, and names the field", async (t) => {
-  const client = await start(t);
+  const client = clientOf((await serving()).url);
   const messages = [{ role: "user", content: "a" }];
   const refused = async (path: string, body: object): Promise<unknown[]> => {
     const answer = await client.post(path, body);
@@ -538,7 +537,7 @@ test("an error after the first piece is an event, and no [DONE] follows it", asy
 });
 
 test("models lists those that generate text", async (t) => {
-  const client = await start(t);
+  const client = clientOf((await serving()).url);
   const { body } = await client.get("models");
   const { object, data } = body as {
     object: string;

@@ -28,6 +28,7 @@ export type {
   RequestedOutput,
   RetryOptions,
 } from "./client-options.ts";
+export { type GenerateTextOptions, generateText, type TextPiece } from "./generate-text.ts";
 export type { ParameterInput, ParameterValue } from "./infer-parameter.ts";
 export type { InferInputs, InputTensor } from "./infer-request.ts";
 export type { InferResult } from "./infer-result.ts";
