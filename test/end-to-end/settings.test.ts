@@ -8,12 +8,27 @@ import { addModel } from "../support/onnx-model.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { until } from "../support/until.ts";
 
-/** Starts a server on a folder with one model, `adder`, and a folder for traces. */
+/** Adds 1, and 1 again. */
+const twice = `platform: "ensemble"
+input { name: "x" data_type: TYPE_FP32 dims: [ -1 ] }
+output { name: "y" data_type: TYPE_FP32 dims: [ -1 ] }
+ensemble_scheduling { step [
+  { model_name: "adder" model_version: -1
+    input_map { key: "x" value: "x" } output_map { key: "y" value: "between" } },
+  { model_name: "adder" model_version: -1
+    input_map { key: "x" value: "between" } output_map { key: "y" value: "y" } }
+] }`;
+
+/** Starts a server on a folder with the models `adder` and `twice`, and a folder for traces. */
 async function start(
   t: ExecutionContext,
   ...flags: readonly string[]
 ): Promise<RunningServer & { readonly traces: string }> {
-  const models = await temporaryFolder(t, { "adder/1/model.onnx": addModel(1) });
+  const models = await temporaryFolder(t, {
+    "adder/1/model.onnx": addModel(1),
+    "twice/config.pbtxt": twice,
+    "twice/1/.keep": "",
+  });
   const traces = join(await temporaryFolder(t, {}), "traces");
   return { ...(await startServer(t, [models, "--trace-dir", traces, ...flags])), traces };
 }
@@ -49,6 +64,9 @@ async function infer(server: RunningServer, id: string): Promise<void> {
 }
 
 interface Entry {
+  readonly id: number;
+  readonly parent_id?: number;
+  readonly timestamps?: readonly { readonly name: string; readonly ns: number }[];
   readonly model_name?: string;
   readonly request_id?: string;
 }
@@ -86,6 +104,54 @@ test("traces are written while the server runs, and the last ones when it ends",
   server.process.kill("SIGTERM");
   t.is(await server.ended, 0);
   t.deepEqual(await requests(server.traces), ["first", "last"]);
+});
+
+test("calls that an ensemble makes stand behind it, and a call that fails has its begin and end", async (t) => {
+  const server = await start(t);
+  const settings = {
+    trace_file: "t",
+    trace_level: "TIMESTAMPS",
+    trace_rate: "1",
+    log_frequency: "1",
+  };
+  await send(server, "POST", "/v2/trace/setting", settings);
+  const call = (id: string, model: string, shape: readonly number[]) =>
+    send(server, "POST", `/v2/models/${model}/infer`, {
+      id,
+      inputs: [{ name: "x", datatype: "FP32", shape, data: new Array(shape[0]).fill(1) }],
+    });
+  const { json } = await call("both", "twice", [1]);
+  t.deepEqual((json.outputs as { data: unknown }[])[0]!.data, [3]);
+  t.is((await call("wrong", "adder", [1, 1])).status, 400);
+  await until(async () => (await readdir(server.traces)).length === 2);
+  const read = async (name: string) =>
+    JSON.parse(await readFile(join(server.traces, name), "utf8")) as Entry[];
+  const [first, second] = [await read("t.0"), await read("t.1")];
+
+  const heads = first.filter(({ model_name }) => model_name !== undefined);
+  t.deepEqual(
+    heads.map(({ model_name, request_id }) => [model_name, request_id]),
+    [
+      ["twice", "both"],
+      ["adder", "both"],
+      ["adder", "both"],
+    ],
+  );
+  const [root, ...steps] = heads;
+  t.deepEqual(
+    steps.map(({ parent_id }) => parent_id),
+    [root!.id, root!.id],
+  );
+  const times = (of: number) =>
+    first.flatMap(({ id, timestamps }) => (id === of ? (timestamps ?? []) : []));
+  for (const { id } of steps) {
+    t.true(times(id)[0]!.ns >= times(root!.id)[0]!.ns, "a step begins after its call");
+    t.true(times(id).at(-1)!.ns <= times(root!.id).at(-1)!.ns, "and ends before it");
+  }
+  t.deepEqual(
+    second.flatMap(({ timestamps }) => timestamps?.map(({ name }) => name) ?? []),
+    ["REQUEST_START", "REQUEST_END"],
+  );
 });
 
 test("levels of the log are set by calls, and the audit goes on", async (t) => {
@@ -140,13 +206,20 @@ test("all workers have the settings, one that comes later too, and each has a fi
 
   const metrics = await (await fetch(`${server.url}/metrics`)).text();
   const pid = Number(/tensorwire_worker_info\{worker="1",pid="(\d+)"/.exec(metrics)![1]);
+  // The process that starts workers again has the settings too.
+  await send(server, "POST", "/v2/logging", { log_error: false });
   process.kill(pid, "SIGKILL");
   await until(async () => {
-    const text = await (await fetch(`${server.url}/metrics`)).text();
+    // The connection may be one to the worker that was killed.
+    const text = await fetch(`${server.url}/metrics`).then(
+      (answer) => answer.text(),
+      () => "",
+    );
     const now = /tensorwire_worker_info\{worker="1",pid="(\d+)"/.exec(text)?.[1];
     return now !== undefined && Number(now) !== pid && /workers_serving 2/.test(text);
   });
   await isSet();
+  t.false(server.stderr().includes("a worker ended"), server.stderr());
 });
 
 test("settings of a setting that is wrong are refused with a sentence, over workers too", async (t) => {
