@@ -32,6 +32,9 @@ interface ListedModel extends ModelIndexEntry {
   readonly outputs: ModelMetadata["outputs"];
 }
 
+/** How RepositoryIndex begins what it says of a model that a call loads. */
+const standbyReason = "not in memory";
+
 async function models(argv: readonly string[], program: Program): Promise<number> {
   const { env, readFile, stdout } = program;
   const { values, positionals } = resolveSettings(modelsSettings, {
@@ -52,7 +55,9 @@ async function models(argv: readonly string[], program: Program): Promise<number
     const index = await client.repositoryIndex();
     const listed = await Promise.all(
       index.map(async (entry): Promise<ListedModel> => {
-        if (entry.state !== "READY") return { ...entry, inputs: [], outputs: [] };
+        // To ask a model that was never in memory what it takes would load it.
+        if (entry.state !== "READY" || entry.reason.startsWith(standbyReason))
+          return { ...entry, inputs: [], outputs: [] };
         const { inputs, outputs } = await client.modelMetadata(entry.name, {
           modelVersion: entry.version,
         });
@@ -77,7 +82,7 @@ function modelsText(models: readonly ListedModel[]): string {
   ]);
   const table = textTable([["MODEL", "VERSION", "STATE", "INPUTS", "OUTPUTS"], ...rows]);
   const reasons = models
-    .filter(({ reason, state }) => reason !== "" && state !== "READY")
+    .filter(({ reason }) => reason !== "")
     .map(
       ({ name, version, reason }) => `${name}${version === "" ? "" : ` ${version}`}: ${reason}\n`,
     );

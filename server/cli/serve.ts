@@ -38,7 +38,7 @@ export const serveCommand: Command = {
   summary: "serve models over gRPC, gRPC-Web, Connect and REST",
   usage: "<model-repository>...",
   description: [
-    "Serves ONNX models. A model repository is a folder of <model>/<version>/model.onnx, each model with an optional config.pbtxt and label files; or a folder that holds model.onnx; or an .onnx file. Without config.pbtxt, inputs, outputs, datatypes and shapes come from the model.",
+    "Serves ONNX models. A model repository is a folder of <model>/<version>/model.onnx, each model with an optional config.pbtxt and label files; or a folder that holds model.onnx; or MLServer's folders with model-settings.json; or an .onnx file. Without config.pbtxt, inputs, outputs, datatypes and shapes come from the model.",
     "A model that fails to load does not stop the others; the start-up screen, the log and RepositoryIndex say why it failed.",
   ],
   examples: [

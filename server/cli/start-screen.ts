@@ -69,6 +69,9 @@ export function startScreen(options: StartScreenOptions): string {
   return `${lines.join("\n")}\n`;
 }
 
+/** Models on standby that are named; a repository may have thousands. */
+const mostNamed = 20;
+
 function modelLines(rows: readonly IndexRow[], bold: (text: string) => string): string[] {
   const serving = rows.flatMap(({ state }) => servingModel(state) ?? []);
   const failed = rows.flatMap(({ name, version, state }) =>
@@ -84,6 +87,16 @@ function modelLines(rows: readonly IndexRow[], bold: (text: string) => string): 
     table.length > 0
       ? [textTable([["MODEL", "VERSION", "INPUTS", "OUTPUTS"].map(bold), ...table], "  ")]
       : ["  No model is loaded."];
+  const standby = new Set(
+    rows.flatMap(({ name, state }) => (state.kind === "standby" ? [name] : [])),
+  );
+  if (standby.size > 0) {
+    const named = [...standby].slice(0, mostNamed).join(", ");
+    const more = standby.size > mostNamed ? ` and ${standby.size - mostNamed} more` : "";
+    const line = `  Loaded by the first call: ${named}${more}`;
+    if (table.length > 0) lines.push("", line);
+    else lines.splice(0, 1, line);
+  }
   if (failed.length > 0) {
     const rest = failed.map(({ name, version, why }) => [name, version, why]);
     lines.push("", textTable([["FAILED", "VERSION", "WHY"].map(bold), ...rest], "  "));

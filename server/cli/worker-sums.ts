@@ -2,6 +2,8 @@ import { create } from "@bufbuild/protobuf";
 import {
   type InferBatchStatistics,
   InferBatchStatisticsSchema,
+  type MemoryUsage,
+  MemoryUsageSchema,
   type ModelStatistics,
   type RepositoryIndexResponse_ModelIndex,
   type StatisticDuration,
@@ -30,10 +32,22 @@ function add(sum: ModelStatistics, given: ModelStatistics): void {
     const total = addDuration(sum.inferenceStats?.[part], given.inferenceStats?.[part]);
     if (sum.inferenceStats && total) sum.inferenceStats[part] = total;
   }
+  sum.memoryUsage = sumMemory([...sum.memoryUsage, ...given.memoryUsage]);
   sum.batchStats = sumBatches([...sum.batchStats, ...given.batchStats]);
 }
 
 type DurationPart = Exclude<keyof NonNullable<ModelStatistics["inferenceStats"]>, `$${string}`>;
+
+/** Each worker has the model in its own memory. */
+function sumMemory(all: readonly MemoryUsage[]): MemoryUsage[] {
+  const sums = new Map<string, MemoryUsage>();
+  for (const given of all) {
+    const key = `${given.type}/${given.id}`;
+    const byteSize = (sums.get(key)?.byteSize ?? 0n) + given.byteSize;
+    sums.set(key, create(MemoryUsageSchema, { type: given.type, id: given.id, byteSize }));
+  }
+  return [...sums.values()];
+}
 
 function sumBatches(all: readonly InferBatchStatistics[]): InferBatchStatistics[] {
   const sums = new Map<bigint, InferBatchStatistics>();

@@ -1,8 +1,6 @@
-import { createHash } from "node:crypto";
-import { copyFile, mkdir, open as openFile, rm } from "node:fs/promises";
-import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
-import { type RunningServer, startServer } from "../support/command.ts";
+import { startCallers } from "../support/callers.ts";
+import { type RunningServer, startCommand, startServer } from "../support/command.ts";
 import {
   fp32Request,
   type GrpcJsClient,
@@ -10,8 +8,7 @@ import {
   type Message,
 } from "../support/grpc-js-client.ts";
 import { addModel } from "../support/onnx-model.ts";
-import { temporaryFolder, writeFiles } from "../support/temporary-folder.ts";
-import { until } from "../support/until.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
 import { weightInput, weightModel } from "../support/weight-model.ts";
 
 const MiB = 2 ** 20;
@@ -37,12 +34,6 @@ async function start(
 async function ask(client: GrpcJsClient, model: string): Promise<number> {
   const x = weightInput();
   const answer = await client.call("ModelInfer", fp32Request(model, "x", [1, x.length], x));
-  return (answer.raw_output_contents as Buffer[])[0]!.readFloatLE();
-}
-
-async function askAdd(client: GrpcJsClient, model: string): Promise<number> {
-  const request = fp32Request(model, "x", [1], Float32Array.of(0));
-  const answer = await client.call("ModelInfer", request);
   return (answer.raw_output_contents as Buffer[])[0]!.readFloatLE();
 }
 
@@ -188,134 +179,80 @@ test.serial(
   },
 );
 
-/** Calls of a model that never cease until they are told to, each accounted for. */
-function callers(t: ExecutionContext, client: GrpcJsClient, model: string, width: number) {
-  const answers = new Map<number, number>();
-  const errors = new Map<string, number>();
-  const count = <K>(counts: Map<K, number>, key: K): void => {
-    counts.set(key, (counts.get(key) ?? 0) + 1);
-  };
-  let going = true;
-  let begun = 0;
-  let ended = 0;
-  const caller = async (): Promise<void> => {
-    while (going) {
-      begun++;
-      try {
-        count(answers, await askAdd(client, model));
-      } catch (error) {
-        count(errors, (error as Error).message);
-      }
-      ended++;
-    }
-  };
-  const all = Array.from({ length: width }, caller);
-  t.teardown(() => {
-    going = false;
-  });
-  return {
-    answers,
-    errors,
-    /** Waits until so many more calls were answered. */
-    async more(calls: number): Promise<void> {
-      const goal = ended + calls;
-      await until(() => ended >= goal);
-    },
-    async stop(): Promise<{ readonly begun: number; readonly ended: number }> {
-      going = false;
-      await Promise.all(all);
-      return { begun, ended };
-    },
-  };
-}
-
 test.serial(
-  "a corrupt file loaded while calls run leaves the old model answering every one of them",
+  "while calls of models that do not fit together never cease, each is answered, and rightly",
   async (t) => {
-    const { client, folder } = await start(t, { "m/1/model.onnx": addModel(1) }, []);
-    const load = callers(t, client, "m", 8);
-    await load.more(50);
-    for (let round = 0; round < 3; round++) {
-      const junk = Buffer.from(createHash("sha512").update(`${round}`).digest("hex").repeat(50));
-      await writeFiles(folder, { "m/1/model.onnx": junk, [`m/${round + 2}/model.onnx`]: junk });
-      await t.throwsAsync(client.call("RepositoryModelLoad", { model_name: "m" }), {
-        message: /model "m" failed to load/,
-      });
-      await load.more(50);
-    }
-    const rows = (await index(client)).filter(({ name }) => name === "m");
-    t.deepEqual(
-      rows.map(({ version, state }) => [version, state]),
-      [
-        ["1", "READY"],
-        ["2", "UNAVAILABLE"],
-        ["3", "UNAVAILABLE"],
-        ["4", "UNAVAILABLE"],
-      ],
+    const names = ["m1", "m2", "m3", "m4"];
+    const files = Object.fromEntries(
+      names.map((name, at) => [`${name}/1/model.onnx`, weightModel(at + 1, 12)]),
     );
-    t.regex(rows[3]!.reason, /failed to load/);
-    await writeFiles(folder, { "m/9/model.onnx": addModel(9) });
-    await client.call("RepositoryModelLoad", { model_name: "m" });
-    await load.more(50);
-    const { begun, ended } = await load.stop();
-    t.is(begun, ended);
-    t.deepEqual(load.errors, new Map());
-    t.deepEqual([...load.answers.keys()].sort(), [1, 9]);
-  },
-);
-
-test.serial(
-  "a model whose files go while it serves answers on; a load says what is missing; with files again it is loaded",
-  async (t) => {
-    const { client, folder } = await start(t, { "m/1/model.onnx": addModel(1) }, []);
-    const load = callers(t, client, "m", 8);
-    await load.more(50);
-    await rm(join(folder, "m"), { recursive: true });
-    await load.more(50);
-    await t.throwsAsync(client.call("RepositoryModelLoad", { model_name: "m" }), {
-      message: /model "m"/,
-    });
-    await load.more(50);
-    await writeFiles(folder, { "m/1/model.onnx": addModel(5) });
-    await client.call("RepositoryModelLoad", { model_name: "m" });
-    await load.more(50);
-    const { begun, ended } = await load.stop();
-    t.is(begun, ended);
-    t.deepEqual(load.errors, new Map());
-    t.deepEqual([...load.answers.keys()].sort(), [1, 5]);
-  },
-);
-
-test.serial(
-  "a version that is copied slowly while the folder is followed is not seen before it is whole",
-  async (t) => {
-    const { client, folder } = await start(t, { "m/1/model.onnx": addModel(1) }, [
-      "--model-control-mode",
-      "poll",
-      "--repository-poll-interval",
-      "300ms",
+    const { server, client } = await start(t, files, [
+      "--model-memory-limit",
+      "44MiB",
+      "--model-loading",
+      "lazy",
     ]);
-    const load = callers(t, client, "m", 8);
-    await load.more(20);
-    const source = await temporaryFolder(t, { "model.onnx": addModel(2) });
-    const bytes = Buffer.from(addModel(2));
-    await mkdir(join(folder, "m/2"));
-    const file = await openFile(join(folder, "m/2/model.onnx"), "w");
-    // Each look at the folder finds another size.
-    for (const byte of bytes.subarray(0, 60)) {
-      await file.write(Buffer.of(byte));
-      await load.more(8);
+    const loads = names.map((name) => startCallers(t, () => ask(client, name), 4));
+    await Promise.all(loads.map((load) => load.more(40)));
+    for (const [at, load] of loads.entries()) {
+      const { begun, ended } = await load.stop();
+      t.is(begun, ended);
+      t.deepEqual(load.errors, new Map());
+      t.deepEqual([...load.answers.keys()], [at + 1]);
     }
-    await file.close();
-    t.deepEqual(
-      (await index(client)).map(({ version, state }) => [version, state]),
-      [["1", "READY"]],
+    const evictions = Object.values(await metric(server, "tensorwire_model_evictions_total"));
+    t.true(evictions.reduce((sum, count) => sum + count) > 0);
+    const memory = Object.values(await metric(server, "tensorwire_model_memory_bytes"));
+    t.true(memory.reduce((sum, bytes) => sum + bytes) <= 44 * MiB);
+  },
+);
+
+test.serial(
+  "several workers each have their share of the limit, and tell of all their memory together",
+  async (t) => {
+    const files = {
+      "one/1/model.onnx": weightModel(1, 8),
+      "two/1/model.onnx": weightModel(2, 8),
+    };
+    const { client, server } = await start(t, files, [
+      "--workers",
+      "2",
+      "--model-loading",
+      "lazy",
+      "--model-memory-limit",
+      "160MiB",
+    ]);
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, (_, call) => ask(client, call % 2 === 0 ? "one" : "two")),
     );
-    await copyFile(join(source, "model.onnx"), join(folder, "m/2/model.onnx"));
-    await until(() => load.answers.has(2));
-    const { begun, ended } = await load.stop();
-    t.is(begun, ended);
-    t.deepEqual(load.errors, new Map());
-    t.deepEqual([...load.answers.keys()].sort(), [1, 2]);
+    t.deepEqual(
+      answers,
+      answers.map((_, call) => 1 + (call % 2)),
+    );
+    // RepositoryModelLoad has the model in every worker.
+    await client.call("RepositoryModelLoad", { model_name: "one" });
+    const { model_stats: stats } = await client.call("ModelStatistics", { name: "one" });
+    const [{ memory_usage: usage }] = stats as [Message];
+    t.true(Number((usage as [Message])[0].byte_size) >= 16 * MiB);
+    const limit = await (await fetch(`${server.url}/metrics`)).text();
+    t.regex(limit, /^tensorwire_model_memory_limit_bytes 167772160$/m);
+  },
+);
+
+test.serial(
+  "the start-up screen and tensorwire models tell of models on standby without loading them",
+  async (t) => {
+    const { server } = await start(
+      t,
+      { "a/1/model.onnx": addModel(1), "b/1/model.onnx": addModel(2) },
+      ["--model-loading", "lazy", "--preload-model", "b"],
+    );
+    t.regex(server.stdout(), /Loaded by the first call: a\n/);
+    const command = startCommand(t, ["models", "--url", server.url]);
+    t.is(await command.ended, 0);
+    t.regex(command.stdout(), /a +1 +READY *\n/);
+    t.regex(command.stdout(), /b +1 +READY +x FP32/);
+    t.regex(command.stdout(), /a 1: not in memory: the next call loads it/);
+    t.is((await metric(server, "tensorwire_model_recalls_total")).a, 0);
   },
 );
