@@ -41,7 +41,7 @@ export function createOnnxOpener(
     const share = Math.max(1, Math.floor(cores / instances.length));
     const intraOpThreads = runtime.intraOpThreads ?? (options.intraOpThreads || share);
     const session = { model, path, intraOpThreads, graphCache };
-    return OnnxModel.load(pool, { session, instances, execution, onGraphCache }, log);
+    return OnnxModel.load(pool, { session, instances, execution, cores, onGraphCache }, log);
   };
 }
 

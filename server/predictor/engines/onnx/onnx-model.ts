@@ -8,7 +8,13 @@ import type { GraphCacheReport } from "./graph-cache.ts";
 import type { GraphPort } from "./graph-plan.ts";
 import { prepareRuntime } from "./native-session.ts";
 import { OnnxSession, type OnnxSessionOptions } from "./onnx-session.ts";
-import { briefByteLimit, inlineByteLimit, usualHopNs, type WarmUpSample } from "./placement.ts";
+import {
+  briefByteLimit,
+  isPlaced,
+  placedByteLimit,
+  usualHopNs,
+  type WarmUpSample,
+} from "./placement.ts";
 import { RemoteInstances } from "./remote-instances.ts";
 import { cpuSettings, type SessionSettings } from "./session-settings.ts";
 import { readSmallModel } from "./small-model.ts";
@@ -60,6 +66,8 @@ export interface OnnxModelOptions {
   /** One for each session, at least one; each session has a worker of its own. */
   readonly instances: readonly SessionSettings[];
   readonly execution: Execution;
+  /** Processor cores that the process may use; several without it. */
+  readonly cores?: number;
   /** Told of each look into the graph cache. */
   readonly onGraphCache?: (report: GraphCacheReport) => void;
   /**
@@ -88,6 +96,7 @@ export class OnnxModel implements EngineModel {
   /** Whether all nodes run on the CPU. */
   readonly #onCpu: boolean;
   readonly #execution: Execution;
+  readonly #cores: number;
   readonly #log: Log;
   readonly #pool: WorkerPool;
   readonly #slowestInlineNs: number;
@@ -115,6 +124,7 @@ export class OnnxModel implements EngineModel {
       session,
       instances,
       execution,
+      cores = Number.POSITIVE_INFINITY,
       onGraphCache,
       slowestInlineNs = defaultSlowestInlineNs,
     }: OnnxModelOptions,
@@ -131,6 +141,7 @@ export class OnnxModel implements EngineModel {
     this.isDeterministic = declared.isDeterministic;
     this.#options = session;
     this.#execution = execution;
+    this.#cores = cores;
     this.#log = log;
     this.#pool = pool;
     this.#slowestInlineNs = slowestInlineNs;
@@ -322,11 +333,11 @@ export class OnnxModel implements EngineModel {
       const bytes = inputBytes(inputs);
       measured.push({ bytes, inferNs, totalNs: inferNs + usualHopNs(bytes) });
       await nextTurn();
-      if (inlineByteLimit(measured) === 0) break;
+      if (isPlaced(this.#cores, measured)) break;
       // The further samples have 64 times the rows of the one before.
       if (inferNs * furtherSampleTimes > longestSampleNs) break;
     }
-    const limit = inlineByteLimit(measured);
+    const limit = placedByteLimit(this.#cores, measured);
     this.#logPlaced(measured, limit);
     if (limit > 0) {
       this.#inlineBytes = limit;
@@ -356,9 +367,9 @@ export class OnnxModel implements EngineModel {
       }
       measured.push({ bytes: inputBytes(inputs), inferNs, totalNs });
       // A model that is slow on its smallest input is not tried on larger ones.
-      if (inlineByteLimit(measured) === 0) break;
+      if (isPlaced(this.#cores, measured)) break;
     }
-    const limit = inlineByteLimit(measured);
+    const limit = placedByteLimit(this.#cores, measured);
     this.#logPlaced(measured, limit);
     if (limit > 0) await this.#openInline(limit);
   }

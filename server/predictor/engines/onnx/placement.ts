@@ -63,6 +63,23 @@ export function briefByteLimit(samples: readonly WarmUpSample[]): number {
   return Math.floor(first.bytes + (longestInlineNs - first.inferNs) / nsPerByte(first, last));
 }
 
+/**
+ * Input size up to which calls run in the thread of the sockets. With one core a worker has no other to run
+ * on: it saves nothing but holding up calls for more than 1 ms, and costs the hop.
+ *
+ * @param cores - that the process may use
+ * @param samples - in rising size, at least one
+ */
+export function placedByteLimit(cores: number, samples: readonly WarmUpSample[]): number {
+  return cores === 1 ? briefByteLimit(samples) : inlineByteLimit(samples);
+}
+
+/** Whether larger samples would change nothing any more. */
+export function isPlaced(cores: number, samples: readonly WarmUpSample[]): boolean {
+  const tooLong = (samples.at(-1)?.inferNs ?? 0) > longestInlineNs;
+  return placedByteLimit(cores, samples) === 0 || (cores === 1 && tooLong);
+}
+
 /** How the time in the model grows from the first to the last sample. */
 function nsPerByte(first: WarmUpSample, last: WarmUpSample): number {
   return Math.max((last.inferNs - first.inferNs) / (last.bytes - first.bytes), leastNsPerByte);

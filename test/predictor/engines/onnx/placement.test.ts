@@ -2,6 +2,8 @@ import test from "ava";
 import {
   briefByteLimit,
   inlineByteLimit,
+  isPlaced,
+  placedByteLimit,
 } from "../../../../server/predictor/engines/onnx/placement.ts";
 
 /** A sample by its time in the model and its hop. */
@@ -44,4 +46,23 @@ test("a brief call takes 1 ms, by the line through the first and the last sample
   t.is(briefByteLimit([sample(100, 10_000, 0), sample(1100, 20_000, 0)]), 99_100);
   t.is(briefByteLimit([sample(100, 10_000, 0)]), 100);
   t.is(briefByteLimit([sample(100, 1_000_001, 0), sample(200, 1_000_001, 0)]), 0);
+});
+
+test("with one core calls of up to 1 ms stay where the sockets are; with several the hop decides", (t) => {
+  // Far slower than the hop, and below 1 ms.
+  const slow = [sample(600_000, 620_000, 100_000)];
+  t.is(placedByteLimit(2, slow), 0);
+  t.is(placedByteLimit(1, slow), 600_000);
+  // 1 ns a byte: 380 000 ns are left at 600 000 bytes.
+  t.is(placedByteLimit(1, [...slow, sample(1_600_000, 1_620_000, 100_000)]), 980_000);
+  t.is(placedByteLimit(1, [sample(16, 1_100_000, 100_000)]), 0);
+});
+
+test("no larger sample is tried once a call is slower than the hop, or with one core than 1 ms", (t) => {
+  const slow = [sample(600_000, 620_000, 100_000)];
+  t.true(isPlaced(2, slow));
+  t.false(isPlaced(1, slow));
+  t.true(isPlaced(1, [...slow, sample(1_600_000, 1_620_000, 100_000)]));
+  t.false(isPlaced(2, [sample(16, 10_000, 30_000), sample(1024, 2_000_000, 30_000)]));
+  t.true(isPlaced(1, [sample(16, 1_100_000, 100_000)]));
 });
