@@ -1,7 +1,12 @@
 import test from "ava";
 import { type RunningServer, startServer } from "../support/command.ts";
 import { type GrpcJsClient, grpcJsClient, type Message } from "../support/grpc-js-client.ts";
-import { accumulatorConfig, accumulatorModel, collectorModel } from "../support/sequence-models.ts";
+import {
+  accumulatorConfig,
+  accumulatorModel,
+  collectorModel,
+  mixingModel,
+} from "../support/sequence-models.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { until } from "../support/until.ts";
 
@@ -111,6 +116,15 @@ sequence_batching {
 }
 `,
   "all/initial_state/first": new Uint8Array(Float32Array.of(0.5, 0.25).buffer),
+  "mixing/1/model.onnx": mixingModel(),
+  "mixing/config.pbtxt": `
+max_batch_size: 4
+sequence_batching {
+  direct { }
+  ${longIdle}
+  state [ { input_name: "before" output_name: "after" data_type: TYPE_FP32 dims: [ 1 ] } ]
+}
+`,
   "pair/1/model.onnx": accumulatorModel(),
   "pair/config.pbtxt": `${accumulatorConfig(2, `direct { } ${longIdle}`)}
 instance_group [ { count: 2 kind: KIND_CPU } ]`,
@@ -118,6 +132,12 @@ instance_group [ { count: 2 kind: KIND_CPU } ]`,
   "leaving/config.pbtxt": accumulatorConfig(0, `direct { } ${longIdle}`),
   "renewed/1/model.onnx": accumulatorModel(),
   "renewed/config.pbtxt": accumulatorConfig(4, `direct { } ${longIdle}`),
+  ...Object.fromEntries(
+    ["direct", "oldest"].flatMap((strategy) => [
+      [`cancelled-${strategy}/1/model.onnx`, accumulatorModel()],
+      [`cancelled-${strategy}/config.pbtxt`, accumulatorConfig(4, `${strategy} { } ${longIdle}`)],
+    ]),
+  ),
   "crowded/1/model.onnx": accumulatorModel(),
   "crowded/config.pbtxt": accumulatorConfig(4, `direct { } ${longIdle}`),
   "remembering/1/model.ts": remembering,
@@ -661,4 +681,98 @@ test("a model that comes with the load request brings the start of its states", 
     client.call("RepositoryModelLoad", { model_name: "brought", parameters: outside }),
     { message: /initial_state\/NAME/ },
   );
+});
+
+/** Numbers from 0 to 1, the same each time. */
+function chance(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+for (const strategy of ["direct", "oldest"]) {
+  test(`${strategy}: calls that are cancelled or late leave no gap in a sequence, and nothing behind`, async (t) => {
+    const model = `cancelled-${strategy}`;
+    const counts = { answered: 0, left: 0, refused: 0, wentOn: 0 };
+    /** A caller who uses one id for sequence after sequence, and gives up some of its calls. */
+    const caller = async (id: number): Promise<void> => {
+      const random = chance(id);
+      let sum = 0;
+      /** The value of a call that was given up, of which nobody knows whether it counted. */
+      let doubtful: number | undefined;
+      let start = true;
+      for (let turn = 0; turn < 150; turn++) {
+        const value = 1 + Math.floor(random() * 1000);
+        const request = step(model, id, value, { start });
+        const fate = random();
+        let answer: Promise<Message>;
+        if (fate < 0.1) {
+          const begun = client.begin("ModelInfer", request);
+          answer = begun.answer;
+          setTimeout(() => begun.cancel(), random() * 3);
+        } else if (fate < 0.15) {
+          answer = client.call("ModelInfer", request, { deadlineMs: 1 + random() * 3 });
+        } else answer = client.call("ModelInfer", request);
+        try {
+          const got = int32(await answer, "sum");
+          const expected = (start ? 0 : sum + (doubtful ?? 0)) + value;
+          if (got !== expected) throw new Error(`${id}: a sum of ${got} in place of ${expected}`);
+          counts.answered++;
+          if (doubtful !== undefined && !start) counts.wentOn++;
+          sum = got;
+          doubtful = undefined;
+          start = false;
+        } catch (error) {
+          const { code, message } = error as Error & { code?: number };
+          if (code === 1 || code === 4) {
+            counts.left++;
+            // A second one in a row leaves too much open.
+            start = doubtful !== undefined || start || random() < 0.5;
+            doubtful = value;
+          } else if (code === 3 && doubtful !== undefined && /START flag/.test(message)) {
+            counts.refused++;
+            start = true;
+            doubtful = undefined;
+          } else throw error;
+        }
+        if (start) {
+          sum = 0;
+          doubtful = undefined;
+        }
+      }
+      const last = step(model, id, 1, { start: true, end: true });
+      t.is(int32(await client.call("ModelInfer", last), "sum"), 1);
+    };
+    await Promise.all([1, 2, 3, 4, 5, 6].map(caller));
+    t.true(counts.answered > 0 && counts.left > 0, JSON.stringify(counts));
+    t.log(JSON.stringify(counts));
+    const labels = `{model="${model}",version="1"}`;
+    for (const name of ["sequences_active", "sequences_waiting", "sequence_state_bytes"]) {
+      await until(async () => (await metric(`tensorwire_${name}${labels}`)) === 0);
+    }
+    t.is(await metric(`nv_inference_pending_request_count${labels}`), 0);
+  });
+}
+
+test("a model whose rows know of each other gets the calls of sequences one by one, and the log says so", async (t) => {
+  const sums = await Promise.all(
+    [1, 2, 3, 4, 5, 6, 7, 8].map(async (id) => {
+      const answers: number[] = [];
+      for (let index = 0; index < 10; index++) {
+        const request = step("mixing", id, 0, { start: index === 0, end: index === 9 });
+        request.inputs = [{ name: "x", datatype: "FP32", shape: [1, 1] }];
+        request.raw_input_contents = [Buffer.from(Float32Array.of(id * 100 + index).buffer)];
+        const answer = await client.call("ModelInfer", request);
+        answers.push(new Float32Array(rawOf(answer, "sum").buffer)[0]!);
+      }
+      return answers;
+    }),
+  );
+  // Alone, x is the mean.
+  t.deepEqual(sums.flat(), Array<number>(80).fill(0));
+  const stats = await statsOf("mixing");
+  t.is(stats.execution_count, "80");
+  t.regex(server.stderr(), /mixing.*sequences are run one by one/s);
 });

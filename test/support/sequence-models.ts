@@ -146,3 +146,18 @@ export function lstmModel(): Uint8Array {
     ],
   });
 }
+
+/** Adds up what x is above the mean of its batch: a model whose rows know of each other. */
+export function mixingModel(): Uint8Array {
+  const shape = ["n", 1];
+  return onnxModel({
+    node: [
+      { opType: "ReduceMean", input: ["x"], output: ["mean"] },
+      { opType: "Sub", input: ["x", "mean"], output: ["above"] },
+      { opType: "Add", input: ["above", "before"], output: ["sum"] },
+      { opType: "Identity", input: ["sum"], output: ["after"] },
+    ],
+    input: [tensorInfo("x", float, shape), tensorInfo("before", float, shape)],
+    output: [tensorInfo("sum", float, shape), tensorInfo("after", float, shape)],
+  });
+}
