@@ -77,6 +77,29 @@ export default defineModel({
 });
 `;
 
+/** Answers each call with all values of its sequence so far, one at a time; fails at -1 after the first. */
+const telling = `import { defineModel, tensor } from "tensorwire/model";
+
+const int = { datatype: "INT32", shape: [1] } as const;
+
+export default defineModel({
+  inputs: { x: int, START: int, CORRID: { datatype: "INT64", shape: [1] } },
+  outputs: { value: int },
+  load: () => new Map<bigint, number[]>(),
+  async *infer({ x, START, CORRID }, { state, signal }) {
+    const id = CORRID.data[0]!;
+    const values = START.data[0] ? [] : state.get(id)!;
+    state.set(id, values);
+    values.push(x.data[0]!);
+    for (const value of values) {
+      if (value === -1) throw new Error("it does not tell of -1");
+      if (value === -2) await new Promise((resolve) => signal.addEventListener("abort", resolve));
+      yield { value: tensor([1], Int32Array.of(value)) };
+    }
+  },
+});
+`;
+
 /** Models of the tests, each with a name of its own: one server for all of them. */
 const models: Readonly<Record<string, string | Uint8Array>> = {
   "direct/1/model.onnx": accumulatorModel(),
@@ -146,6 +169,18 @@ instance_group [ { count: 2 kind: KIND_CPU } ]`,
   "strict/config.pbtxt": rememberingConfig,
   "mortal/1/model.ts": remembering,
   "mortal/config.pbtxt": rememberingConfig.replace("count: 2", "count: 1"),
+  "telling/1/model.ts": telling,
+  "telling/config.pbtxt": `
+backend: "typescript"
+sequence_batching {
+  oldest { max_candidate_sequences: 2 }
+  ${longIdle}
+  control_input [
+    { name: "START" control [ { kind: CONTROL_SEQUENCE_START int32_false_true: [ 0, 1 ] } ] },
+    { name: "CORRID" control [ { kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_INT64 } ] }
+  ]
+}
+`,
   "stateful/1/model.ts": stateful,
   "stateful/config.pbtxt": `
 backend: "typescript"
@@ -775,4 +810,59 @@ test("a model whose rows know of each other gets the calls of sequences one by o
   const stats = await statsOf("mixing");
   t.is(stats.execution_count, "80");
   t.regex(server.stderr(), /mixing.*sequences are run one by one/s);
+});
+
+test("calls of a sequence may have any number of answers each: the next begins when the last was taken", async (t) => {
+  const stream = client.stream("ModelStreamInfer");
+  const told = new Map<string, (number | string)[]>();
+  let answers = 0;
+  stream.on("data", ({ infer_response: response, error_message: error }: Message) => {
+    const { id } = response as { id: string };
+    const sequence = id.split(":")[0]!;
+    const values = told.get(sequence) ?? [];
+    told.set(sequence, values);
+    values.push(error ? String(error) : int32(response as Message, "value"));
+    answers++;
+  });
+  const ended = new Promise<void>((resolve) => stream.on("end", resolve));
+  // Three sequences in two slots: the third begins when one of the others has ended.
+  for (const value of [1, 2, 3]) {
+    for (const id of [1, 2, 3]) {
+      const flags = { start: value === 1, end: value === 3 };
+      stream.write(step("telling", id, id * 10 + value, flags, [1]));
+    }
+  }
+  await until(() => answers === 18);
+  for (const id of [1, 2, 3]) {
+    const [a, b, c] = [1, 2, 3].map((value) => id * 10 + value);
+    t.deepEqual(told.get(String(id)), [a, a, b, a, b, c]);
+  }
+  // A call that fails after an answer leaves its sequence as the model left it.
+  stream.write(step("telling", 4, 7, { start: true }, [1]));
+  stream.write(step("telling", 4, -1, {}, [1]));
+  stream.write(step("telling", 5, 8, {}, [1]));
+  await until(() => answers === 22);
+  const [seven, again, failure] = told.get("4")!;
+  t.deepEqual([seven, again], [7, 7]);
+  t.regex(String(failure), /it does not tell of -1/);
+  t.regex(String(told.get("5")![0]), /must specify the START flag/);
+  stream.end();
+  await ended;
+  const unary = client.call("ModelInfer", step("telling", 6, 1, { start: true }, [1]));
+  await t.throwsAsync(unary, { message: /UNIMPLEMENTED.*decoupled/ });
+  // A caller who leaves ends the model's work, and the sequence with it.
+  const leaving = client.stream("ModelStreamInfer");
+  leaving.on("error", () => {});
+  const begun = new Promise((resolve) => leaving.once("data", resolve));
+  leaving.write(step("telling", 7, 1, { start: true }, [1]));
+  await begun;
+  leaving.write(step("telling", 7, -2, {}, [1]));
+  const labels = '{model="telling",version="1"}';
+  await until(async () => (await metric(`tensorwire_model_running_requests${labels}`)) === 1);
+  leaving.cancel();
+  const cancelled = '{model="telling",version="1",cause="cancelled"}';
+  await until(async () => (await metric(`tensorwire_sequences_ended_total${cancelled}`)) === 1);
+  await until(async () => (await metric(`tensorwire_model_running_requests${labels}`)) === 0);
+  // Of the fourth sequence nobody has said that it ends.
+  t.is(await metric(`tensorwire_sequences_active${labels}`), 1);
 });

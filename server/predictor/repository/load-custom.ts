@@ -112,10 +112,10 @@ export async function loadCustom(
     }
     const labels = await readAllLabels(name, folder.path, given);
     const sequences = sequenceBatchingOf(config);
-    if (sequences && model.decoupled) {
+    if (sequences && model.decoupled && sequences.state.length > 0) {
       throw modelUnsupported(
         name,
-        "sequence_batching is not served for a decoupled model, whose calls have any number of answers",
+        "a state of sequence_batching is not kept for a decoupled model, of whose answers none is the last",
       );
     }
     const plan = sequences && (await readSequences(name, folder.path, config, sequences, model));

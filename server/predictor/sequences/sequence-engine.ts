@@ -1,7 +1,8 @@
 import type { Tensor } from "../../tensor/tensor.ts";
 import type { EngineModel, EngineResult } from "../engines/engine.ts";
+import type { Executor } from "../executor.ts";
 import type { RunUnderWay } from "../scheduling/scheduler.ts";
-import type { StepParameters } from "./step.ts";
+import type { StepDetail, StepParameters } from "./step.ts";
 
 /** What computes the runs of a model with sequences. */
 export interface SequenceEngine {
@@ -15,6 +16,10 @@ export interface SequenceEngine {
    * one by one; one that may have seen them does not.
    */
   readonly afterFailure: "run one by one" | "fail";
+  /** True if a call may have any number of answers. */
+  readonly decoupled: boolean;
+  /** As of an executor. */
+  readonly generations?: Executor["generations"];
   /** Whether a call with these parameters shares no run. */
   readonly isSolo: (parameters: StepParameters) => boolean;
   /** Computes a run on an instance. */
@@ -22,7 +27,7 @@ export interface SequenceEngine {
     instance: number,
     inputs: readonly Tensor[],
     outputNames: readonly string[],
-    run: RunUnderWay<StepParameters>,
+    run: RunUnderWay<StepDetail>,
   ): EngineResult | Promise<EngineResult>;
   /** Sets who is told of an instance that ended and has forgotten its sequences, and when it is back. */
   onChange(listener: (instance: number, state: "lost" | "back") => void): void;
@@ -42,6 +47,7 @@ export function statelessEngine(engine: EngineModel): SequenceEngine {
       return engine.memoryBytes;
     },
     afterFailure: "run one by one",
+    decoupled: false,
     isSolo: () => false,
     run: (_, inputs, outputNames) =>
       engine.runNow(inputs, outputNames) ?? engine.run(inputs, outputNames),

@@ -1,15 +1,19 @@
 import { sequenceBatchRefused, sequenceIdMissing } from "../../errors/sequence-errors.ts";
 import type { CallAbort } from "../../rpc/call-context.ts";
+import { answerStream } from "../answer-stream.ts";
 import type { Execution, Executor, SequenceCounts, TensorCall } from "../executor.ts";
 import { afterMs, atTurnEnd } from "../turn-end.ts";
 import { ControlTensors } from "./control-tensors.ts";
 import type { SequenceEngine } from "./sequence-engine.ts";
 import type { SequencePlan } from "./sequence-plan.ts";
 import { SequenceScheduler } from "./sequence-scheduler.ts";
+import type { StepDetail } from "./step.ts";
 import { StepTensors } from "./step-tensors.ts";
 
 /** A model with sequences (Triton's sequence_batching) behind its scheduler. */
 export class SequenceExecutor implements Executor {
+  readonly stream: Executor["stream"];
+  readonly generations: Executor["generations"];
   readonly #model: string;
   readonly #engine: SequenceEngine;
   readonly #plan: SequencePlan;
@@ -37,6 +41,12 @@ export class SequenceExecutor implements Executor {
       atTurnEnd,
       after: afterMs,
     });
+    this.generations = engine.generations;
+    if (engine.decoupled) {
+      this.stream = (call, tensors) =>
+        // What is refused before the call begins fails the stream as the call itself does.
+        answerStream(call, async (child, take) => this.#schedule(child, tensors, take));
+    }
     engine.onChange((instance, state) => {
       if (state === "lost") this.#scheduler.lose(instance);
       else this.#scheduler.restore(instance);
@@ -68,6 +78,19 @@ export class SequenceExecutor implements Executor {
   }
 
   execute(call: CallAbort, tensors: TensorCall): Promise<Execution> {
+    return this.#schedule(call, tensors, undefined);
+  }
+
+  idle(): Promise<void> {
+    return this.#scheduler.idle();
+  }
+
+  release(): Promise<void> {
+    this.#scheduler.close();
+    return this.#engine.release();
+  }
+
+  #schedule(call: CallAbort, tensors: TensorCall, take: StepDetail["take"]): Promise<Execution> {
     const { inputs, outputNames, rows, options } = tensors;
     const { sequence, timeoutMs, parameters } = options;
     if (rows !== 1) throw sequenceBatchRefused(this.#model, rows);
@@ -84,16 +107,8 @@ export class SequenceExecutor implements Executor {
       outputNames,
       timeoutMs,
       parameters,
+      take,
       solo,
     });
-  }
-
-  idle(): Promise<void> {
-    return this.#scheduler.idle();
-  }
-
-  release(): Promise<void> {
-    this.#scheduler.close();
-    return this.#engine.release();
   }
 }

@@ -134,6 +134,8 @@ export class StepTensors implements StepRunner {
 
   #answer(step: Step, outputs: ReadonlyMap<string, Tensor>, states: readonly Tensor[]): StepAnswer {
     const { sequence, request } = step;
+    // Those of a decoupled call have gone their way.
+    if (request.take) return { kind: "outputs", outputs: [] };
     const answer: StepAnswer = {
       kind: "outputs",
       outputs: request.outputNames.map((name) => outputs.get(name)!),

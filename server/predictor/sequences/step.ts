@@ -1,6 +1,7 @@
 import type { CallAbort } from "../../rpc/call-context.ts";
 import type { InferParameterValue } from "../../rpc/infer-messages.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
+import type { Execution } from "../executor.ts";
 import type { AnswerOrder, AnswerPlace } from "../scheduling/answer-order.ts";
 import type { RunUnderWay, ScheduledResult } from "../scheduling/scheduler.ts";
 import type { Sequence } from "./sequence.ts";
@@ -8,8 +9,15 @@ import type { Sequence } from "./sequence.ts";
 /** Parameters of a request, as they came. */
 export type StepParameters = Readonly<Record<string, InferParameterValue>>;
 
+/** What a run is told of a call. */
+export interface StepDetail {
+  readonly parameters: StepParameters;
+  /** Takes the answers of a decoupled call, which has no outputs at its end. */
+  readonly take?: ((answer: Execution) => Promise<void>) | undefined;
+}
+
 /** What a call asks of a model with sequences. */
-export interface StepRequest {
+export interface StepRequest extends StepDetail {
   readonly id: bigint | string;
   /** The first call of the sequence. */
   readonly start: boolean;
@@ -21,7 +29,6 @@ export interface StepRequest {
   readonly outputNames: readonly string[];
   /** Time that the sequence may wait for a slot with this call, in ms; 0 for any. */
   readonly timeoutMs: number;
-  readonly parameters: StepParameters;
   /** True if it shares no run. */
   readonly solo: boolean;
 }
@@ -67,7 +74,7 @@ export class Step {
 }
 
 /** A run of the model, until the last of its calls has left. */
-export class StepsUnderWay implements RunUnderWay<StepParameters> {
+export class StepsUnderWay implements RunUnderWay<StepDetail> {
   readonly #steps: readonly Step[];
   #listener: (() => void) | undefined;
 
@@ -75,8 +82,8 @@ export class StepsUnderWay implements RunUnderWay<StepParameters> {
     this.#steps = steps;
   }
 
-  get details(): readonly StepParameters[] {
-    return this.#steps.map(({ request }) => request.parameters);
+  get details(): readonly StepDetail[] {
+    return this.#steps.map(({ request }) => request);
   }
 
   onGone(listener: () => void): void {

@@ -45,6 +45,7 @@ export interface OpenRun {
 /** Adds x to the state of each row; runs end when the test says so. */
 export class SummingEngine implements SequenceEngine {
   readonly placement = "test";
+  readonly decoupled = false;
   readonly memoryBytes = 0;
   readonly instances: number;
   readonly runsPerInstance: number;

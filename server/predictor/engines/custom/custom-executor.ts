@@ -4,21 +4,21 @@ import {
   sumSnapshots,
 } from "../../../generation/generation-statistics.ts";
 import type { Parameter } from "../../../model/thread-messages.ts";
-import { AbortGroup } from "../../../rpc/abort-group.ts";
 import type { CallAbort } from "../../../rpc/call-context.ts";
+import { answerStream } from "../../answer-stream.ts";
 import type { Execution, Executor, TensorCall } from "../../executor.ts";
-import { Handover } from "../../handover.ts";
 import { type RunUnderWay, type Schedule, Scheduler } from "../../scheduling/scheduler.ts";
 import { afterMs, atTurnEnd } from "../../turn-end.ts";
 import type { EngineResult } from "../engine.ts";
-import type { CallInThread, ModelThread, ThreadAnswer, ThreadCall } from "./model-thread.ts";
+import type { ModelThread, ThreadCall } from "./model-thread.ts";
 import { ownParameters } from "./own-parameters.ts";
+import { runInThread, type TakeAnswer } from "./run-in-thread.ts";
 
 /** What a run is told of a call. */
 interface Detail {
   readonly parameters: Readonly<Record<string, Parameter>>;
-  /** Takes the answers of a decoupled call; it is taken up again when one was taken. */
-  readonly stream: ((answer: Execution) => Promise<void>) | undefined;
+  /** Takes the answers of a decoupled call. */
+  readonly stream: TakeAnswer | undefined;
 }
 
 /** A model in TypeScript behind its queue: each thread has some calls at once, the others wait. */
@@ -59,7 +59,10 @@ export class CustomExecutor implements Executor {
       atTurnEnd,
       after: afterMs,
     });
-    if (decoupled) this.stream = (call, tensors) => this.#stream(call, tensors);
+    if (decoupled) {
+      this.stream = (call, tensors) =>
+        answerStream(call, (child, take) => this.#schedule(child, tensors, take));
+    }
   }
 
   get waiting(): number {
@@ -104,49 +107,10 @@ export class CustomExecutor implements Executor {
     });
   }
 
-  async *#stream(call: CallAbort, tensors: TensorCall): AsyncGenerator<Execution> {
-    const group = new AbortGroup(call);
-    const child = group.child();
-    const answers = new Handover<Execution>();
-    this.#schedule(child, tensors, (answer) => answers.give(answer)).then(
-      () => answers.end(),
-      (error: unknown) => answers.fail(error),
-    );
-    try {
-      yield* answers.taken();
-    } finally {
-      answers.stop();
-      child.abort("cancelled");
-      group.close();
-    }
-  }
-
   #run(call: Omit<ThreadCall, "parameters">, run: RunUnderWay<Detail>): Promise<EngineResult> {
-    const thread = this.#emptiest();
     // Those that share a run have no parameters.
     const { parameters, stream } = run.details[0]!;
-    return new Promise((resolve, reject) => {
-      const startedMs = performance.now();
-      let inThread: CallInThread;
-      const passOn = async (answer: ThreadAnswer, to: NonNullable<Detail["stream"]>) => {
-        await to({ ...answer, startedMs, runRows: 0 });
-        inThread.more();
-      };
-      // The end must not overtake the answers before it.
-      let passed: Promise<void> = Promise.resolve();
-      inThread = thread.begin(
-        { ...call, parameters },
-        {
-          answer: (answer) => {
-            if (stream) passed = Promise.all([passed, passOn(answer, stream)]).then(() => {});
-            else resolve(answer);
-          },
-          ended: (inferNs) => void passed.then(() => resolve({ outputs: [], inferNs })),
-          failed: (error) => void passed.then(() => reject(error)),
-        },
-      );
-      run.onGone(() => inThread.cancel());
-    });
+    return runInThread(this.#emptiest(), { ...call, parameters }, stream, run);
   }
 
   /** The instance that has the fewest calls, of those that are up. */

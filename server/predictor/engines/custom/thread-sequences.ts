@@ -1,7 +1,8 @@
+import { sumSnapshots } from "../../../generation/generation-statistics.ts";
 import type { SequenceEngine } from "../../sequences/sequence-engine.ts";
-import type { EngineResult } from "../engine.ts";
 import type { ModelThread } from "./model-thread.ts";
 import { ownParameters } from "./own-parameters.ts";
+import { runInThread } from "./run-in-thread.ts";
 
 /**
  * The threads of a model in TypeScript as instances that may remember their sequences: the calls of one go to
@@ -14,18 +15,15 @@ export function threadSequences(threads: readonly ModelThread[]): SequenceEngine
     placement: threads.length === 1 ? "thread" : `${threads.length} threads`,
     memoryBytes: 0,
     afterFailure: "fail",
+    decoupled: threads[0]!.model.decoupled,
+    generations: () => sumSnapshots(threads.flatMap(({ generations }) => generations ?? [])),
     isSolo: (parameters) => Object.keys(ownParameters(parameters)).length > 0,
     run(instance, inputs, outputNames, run) {
       const thread = threads[instance]!;
       // Those that share a run have no parameters.
-      const parameters = ownParameters(run.details[0]!);
-      return new Promise<EngineResult>((resolve, reject) => {
-        const inThread = thread.begin(
-          { inputs, outputNames, parameters },
-          { answer: resolve, ended() {}, failed: reject },
-        );
-        run.onGone(() => inThread.cancel());
-      });
+      const { parameters: given, take } = run.details[0]!;
+      const parameters = ownParameters(given);
+      return runInThread(thread, { inputs, outputNames, parameters }, take, run);
     },
     onChange(listener) {
       for (const [instance, thread] of threads.entries()) {
