@@ -78,8 +78,8 @@ export class ModelLoader {
   }
 
   /**
-   * Loads the versions of a plan, then unloads the others. The models of an ensemble are loaded before it. A
-   * version that fails leaves what served before.
+   * Loads the versions of a plan, then unloads the others. The models of an ensemble are loaded before it. If a
+   * version fails, all that served before serve on, beside those of the new ones that do not fail.
    *
    * @param signal - gives up as long as it waits for memory
    * @throws TensorwireError why the steps, or the first version, failed
@@ -99,10 +99,11 @@ export class ModelLoader {
       if (errors.length === plan.versions.length) throw failure;
       entry.plan = plan;
       entry.recall = undefined;
+      // A version that is broken takes nobody's place.
+      if (failure) throw failure;
       for (const version of entry.versions) {
         if (!plan.versions.includes(version)) await this.retire(entry, version);
       }
-      if (failure) throw failure;
     } finally {
       entry.pending = undefined;
     }

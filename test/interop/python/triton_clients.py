@@ -6,6 +6,7 @@ here on the same files.
 Prints a line a check and ends with `N checks`; exits with 1 at the first answer that differs.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -130,6 +131,18 @@ def main(address, folders):
         check("unloaded", not client.is_model_ready("fixed"))
         client.load_model("fixed")
         check("loaded again", client.is_model_ready("fixed"))
+    contents = next(Path(sys.argv[2]).glob("add_sub/*/model.onnx")).read_bytes()
+    for module, client in ((grpc_client, grpc), (http_client, http)):
+        config = json.dumps({"max_batch_size": 8, "version_policy": {"specific": {"versions": [4]}}})
+        files = {"file:4/model.onnx": contents, "file:5/model.onnx": b"broken"}
+        client.load_model("brought", config=config, files=files)
+        answer = client.infer("brought", inputs(module, feeds), model_version="4")
+        check("a model that came with the call answers", np.array_equal(answer.as_numpy("OUTPUT0"), compressed * 2))
+        check("and its policy chose its version", not client.is_model_ready("brought", "5"))
+        client.unload_model("brought")
+        check("and goes", not client.is_model_ready("brought"))
+    usage = grpc.get_inference_statistics("add_sub").model_stats[0].memory_usage
+    check("memory usage", usage[0].type == "CPU" and usage[0].byte_size > 0)
     for client in (grpc, http):
         try:
             client.get_model_metadata("nope")

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import test, { type ExecutionContext } from "ava";
 import { ModelInferRequestSchema } from "../../../gen/inference/grpc_service_pb.ts";
+import { ModelConfigSchema } from "../../../gen/inference/model_config_pb.ts";
 import { TensorwireError } from "../../../server/errors/tensorwire-error.ts";
 import { TraceControl } from "../../../server/observability/trace-control.ts";
 import { OnnxModel } from "../../../server/predictor/engines/onnx/onnx-model.ts";
@@ -240,4 +241,42 @@ test("poll takes a change once two looks in a row see the same files", async (t)
     reasonOf(() => repository.resolve("m", "")),
     "MODEL_NOT_FOUND",
   );
+});
+
+test("latest 2 follows the folder: a new version pushes the oldest out once it is ready, a broken one pushes nobody", async (t) => {
+  const { folder, repository } = await open(t, {
+    "m/1/model.onnx": addModel(1),
+    "m/2/model.onnx": addModel(2),
+    "m/config.pbtxt": "version_policy { latest { num_versions: 2 } }",
+  });
+  await repository.load("m");
+  t.deepEqual(repository.availableVersions("m"), ["1", "2"]);
+  await writeFiles(folder, { "m/3/model.onnx": "no model" });
+  await t.throwsAsync(repository.load("m"), { instanceOf: TensorwireError });
+  t.is(await ask(repository, "m"), 2);
+  t.deepEqual(states(repository), ["m/1 ready", "m/2 ready", "m/3 failed"]);
+  await writeFiles(folder, { "m/3/model.onnx": addModel(3) });
+  await repository.load("m");
+  t.deepEqual(repository.availableVersions("m"), ["2", "3"]);
+  t.is(await ask(repository, "m"), 3);
+  t.is(await ask(repository, "m", "2"), 2);
+});
+
+test("a configuration that came with the load selects versions, and counts until the next load without one", async (t) => {
+  const { repository } = await open(t, {
+    "m/1/model.onnx": addModel(1),
+    "m/2/model.onnx": addModel(2),
+    "m/3/model.onnx": addModel(3),
+  });
+  await repository.load("m");
+  t.deepEqual(repository.availableVersions("m"), ["3"]);
+  const config = create(ModelConfigSchema, {
+    versionPolicy: { policyChoice: { case: "specific", value: { versions: [1n, 2n] } } },
+  });
+  await repository.load("m", { config });
+  t.deepEqual(repository.availableVersions("m"), ["1", "2"]);
+  t.is(await ask(repository, "m"), 2);
+  await repository.load("m");
+  t.deepEqual(repository.availableVersions("m"), ["3"]);
+  t.is(await ask(repository, "m"), 3);
 });
