@@ -209,6 +209,11 @@ test("pieces of text_output are put together, and parameters reach the model", a
     parameters: '{"temperature":0.5,"max_tokens":8,"stop":"[\\"a\\",\\"b\\"]","echo":true}',
     count: [3, 2 ** 60],
   });
+  // What asks gRPC's streams for an empty answer at the end changes nothing here.
+  const final = { text_input: "a b", triton_enable_empty_final_response: true };
+  const whole = (await (await ask("words", "generate", final)).json()) as { text_output: string };
+  t.is(whole.text_output, "ab");
+  t.is((await allEvents(await ask("words", "generate_stream", final))).length, 2);
   const events = (await allEvents(
     await ask("words", "generate_stream", { text_input: "a b", top_p: 1 }),
   )) as { text_output: string; parameters: string }[];

@@ -5,12 +5,11 @@ import type {
 } from "../../../../gen/inference/grpc_service_pb.ts";
 import { fromUnknown } from "../../../errors/from-unknown.ts";
 import { generateNeedsStream } from "../../../errors/generation-errors.ts";
-import { inferResponseMessage } from "../../infer-messages.ts";
 import { metadataOf } from "../answer-models.ts";
-import { withDeadline } from "../deadline.ts";
 import { afterFirst, eventBytes, eventStreamResponse } from "../event-stream.ts";
 import { parseJsonObject } from "../json-object.ts";
 import { jsonResponse } from "../json-response.ts";
+import { modelAnswers } from "../model-answers.ts";
 import { readBody } from "../read-body.ts";
 import type { RestCall } from "../rest-call.ts";
 import { errorJson } from "../rest-error.ts";
@@ -22,8 +21,7 @@ import { WholeText } from "./whole-text.ts";
 const streamInput = "stream";
 
 /** Triton's generate extension: one answer. */
-export async function generate(given: RestCall): Promise<UniversalServerResponse> {
-  const call = withDeadline(given);
+export async function generate(call: RestCall): Promise<UniversalServerResponse> {
   const request = await readRequest(call, "whole");
   const { modelName } = request;
   const whole = new WholeText(modelName, call.options.maxBodyBytes);
@@ -40,8 +38,7 @@ export async function generate(given: RestCall): Promise<UniversalServerResponse
 }
 
 /** Triton's generate extension: each answer an event, and an error after the first one too. */
-export async function generateStream(given: RestCall): Promise<UniversalServerResponse> {
-  const call = withDeadline(given);
+export async function generateStream(call: RestCall): Promise<UniversalServerResponse> {
   const request = await readRequest(call, "pieces");
   return eventStreamResponse(events(call, await afterFirst(answersOf(call, request))));
 }
@@ -73,15 +70,13 @@ async function readRequest(call: RestCall, answer: "whole" | "pieces"): Promise<
 }
 
 async function* answersOf(
-  { context, options }: RestCall,
+  call: RestCall,
   request: ModelInferRequest,
 ): AsyncGenerator<ModelInferResponse> {
-  for await (const answer of options.backend.modelStreamInfer(once(request), context)) {
-    if (answer.error) throw answer.error;
-    if (answer.inferResponse) yield inferResponseMessage(answer.inferResponse);
+  for await (const answer of modelAnswers(call, [request])) {
+    const { triton_final_response: final } = answer.parameters;
+    // The empty answer that a parameter asks for ends a stream of gRPC; one of HTTP ends by itself.
+    if (answer.outputs.length === 0 && final?.parameterChoice.value === true) continue;
+    yield answer;
   }
-}
-
-async function* once<T>(item: T): AsyncGenerator<T> {
-  yield item;
 }

@@ -5,7 +5,6 @@ import { ModelConfigRequestSchema } from "../../../../gen/inference/grpc_service
 import { messageOf } from "../../../errors/from-unknown.ts";
 import { parameterUnsupported } from "../../../errors/generation-errors.ts";
 import { modelConfigInvalid } from "../../../errors/model-errors.ts";
-import { withDeadline } from "../deadline.ts";
 import { type JsonObject, parseJsonObject } from "../json-object.ts";
 import { readBody } from "../read-body.ts";
 import type { RestCall } from "../rest-call.ts";
@@ -25,8 +24,7 @@ const own = ["messages", "max_tokens", "max_completion_tokens", "logprobs", "top
 const anyCount = { low: 0, high: Number.MAX_SAFE_INTEGER };
 
 /** OpenAI's chat: writes the messages as a prompt by the model's template, and goes on with it. */
-export async function chatCompletions(given: RestCall): Promise<UniversalServerResponse> {
-  const call = withDeadline(given);
+export async function chatCompletions(call: RestCall): Promise<UniversalServerResponse> {
   const { request, options } = call;
   const body = parseJsonObject(await readBody(request, options.maxBodyBytes));
   const model = await findTextModel(call, stringField(body, "model"));

@@ -2,7 +2,6 @@ import { randomUUID } from "node:crypto";
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { parameterUnsupported } from "../../../errors/generation-errors.ts";
 import { parameterInvalid } from "../../../errors/request-errors.ts";
-import { withDeadline } from "../deadline.ts";
 import { type JsonObject, parseJsonObject } from "../json-object.ts";
 import { readBody } from "../read-body.ts";
 import type { RestCall } from "../rest-call.ts";
@@ -18,8 +17,7 @@ const defaultMaxTokens = 16;
 const own = ["prompt", "max_tokens", "logprobs", "echo", "best_of"];
 
 /** OpenAI's completions: goes on with texts. */
-export async function completions(given: RestCall): Promise<UniversalServerResponse> {
-  const call = withDeadline(given);
+export async function completions(call: RestCall): Promise<UniversalServerResponse> {
   const { request, options } = call;
   const body = parseJsonObject(await readBody(request, options.maxBodyBytes));
   const model = await findTextModel(call, stringField(body, "model"));

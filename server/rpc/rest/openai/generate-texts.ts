@@ -7,9 +7,9 @@ import { joinBytesElements } from "../../../tensor/bytes-elements.ts";
 import { jsonRanges } from "../../../tensor/json-data.ts";
 import { elementCount } from "../../../tensor/shape.ts";
 import type { Tensor } from "../../../tensor/tensor.ts";
-import { inferResponseMessage } from "../../infer-messages.ts";
 import { responseTensors } from "../infer-codec.ts";
 import { jsonParameter } from "../json-parameters.ts";
+import { modelAnswers } from "../model-answers.ts";
 import type { RestCall } from "../rest-call.ts";
 import { readLogprob, type TokenLogprob } from "./logprobs.ts";
 import type { TextRequest } from "./sampling-fields.ts";
@@ -54,7 +54,7 @@ const alwaysAsked = ["text_output", "finish_reason", "num_input_tokens", "num_ou
  * @throws TensorwireError from the iteration: what the model, its queue and the call's end fail it with
  */
 export function generateTexts(
-  { context, options }: RestCall,
+  call: RestCall,
   model: TextModel,
   request: TextRequest,
 ): GeneratedTexts {
@@ -63,10 +63,7 @@ export function generateTexts(
   let outputTokens = 0;
   async function* pieces(): AsyncGenerator<TextPiece> {
     const reasons = requests.map(() => "");
-    for await (const answer of options.backend.modelStreamInfer(each(requests), context)) {
-      if (answer.error) throw answer.error;
-      if (!answer.inferResponse) continue;
-      const response = inferResponseMessage(answer.inferResponse);
+    for await (const response of modelAnswers(call, requests)) {
       const choice = Number(response.id);
       const outputs = new Map(responseTensors(response).map((tensor) => [tensor.name, tensor]));
       reasons[choice] = textOf(outputs.get("finish_reason")) || reasons[choice]!;
@@ -154,8 +151,4 @@ function finishReason(given: string): FinishReason {
   return given === "length" || given === "content_filter" || given === "tool_calls"
     ? given
     : "stop";
-}
-
-async function* each<T>(items: readonly T[]): AsyncGenerator<T> {
-  yield* items;
 }

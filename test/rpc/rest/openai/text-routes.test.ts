@@ -200,7 +200,7 @@ test("no body, however strange, is a failure of the server's own", async (t) => 
         return status >= 400 && status < 500 && typeof message === "string";
       },
     ),
-    { numRuns: 1500 },
+    { numRuns: 1000 },
   );
   t.deepEqual(failures, []);
 });
