@@ -6,6 +6,8 @@
 #   TENSORWIRE_CLUSTER=FOLDER test/cluster/keda-scaler.sh
 . "$(dirname "$0")/lib.sh"
 
+# One that still goes is waited for.
+k delete namespace shop --ignore-not-found --timeout=120s >/dev/null
 k create namespace shop --dry-run=client -o yaml | k apply -f - >/dev/null
 k -n shop create configmap iris --from-file=model.onnx="$root/examples/models/iris/1/model.onnx" \
   --dry-run=client -o yaml | k apply -f - >/dev/null
