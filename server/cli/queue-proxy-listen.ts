@@ -2,10 +2,14 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { UniversalHandlerFn, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import type { Registry } from "prom-client";
+import { QueueService } from "../../gen/tensorwire/queue/v1/queue_pb.ts";
 import type { KnativeEnvironment } from "../config/knative-environment.ts";
 import { messageOf } from "../errors/from-unknown.ts";
 import type { Log } from "../observability/log.ts";
+import { registerQueueService } from "../queue-proxy/admin-service.ts";
 import type { QueueProxy } from "../queue-proxy/queue-proxy.ts";
+import { createConnectHost, pathOf } from "../rpc/connect-host.ts";
+import { registerReflectionServices } from "../rpc/reflection-service.ts";
 import { listenWire } from "../wire/listen.ts";
 import type { WireServer, WireServerOptions } from "../wire/wire-server.ts";
 import type { QueueProxyValues } from "./queue-proxy.ts";
@@ -69,7 +73,9 @@ export async function listenQueueProxy(
       stopRenewing = renewCertificate(values["tls-folder"], wire, tls, log);
     }
     registerWireMetrics(registry, callWires);
-    await listen("admin", values["admin-port"], { handler: adminHandler(proxy) });
+    await listen("admin", values["admin-port"], {
+      handler: adminHandler(proxy, values["allow-remote-control"] ? "remote" : "local", log),
+    });
     await listen("statistics", values["statistics-port"], {
       handler: at("/metrics", () => [proxy.statistics(), "application/protobuf"]),
     });
@@ -106,7 +112,7 @@ function at(
     | Promise<readonly [bytes: Uint8Array, type: string]>,
 ): UniversalHandlerFn {
   return async (request) => {
-    if (new URL(request.url).pathname !== path) return { status: 404 };
+    if (pathOf(request.url) !== path) return { status: 404 };
     const [bytes, type] = await content();
     return bytesAnswer(bytes, type);
   };
@@ -127,16 +133,34 @@ async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
 /** Time within which SIGTERM comes, if the whole pod ends and not the user's container alone, in ms. */
 const signalDelayMs = 1_000;
 
-function adminHandler(proxy: QueueProxy): UniversalHandlerFn {
-  return async (request) => {
-    if (new URL(request.url).pathname !== "/wait-for-drain") return { status: 404 };
-    const timer = setTimeout(() => {
-      if (!proxy.signalled) proxy.drainer.reset();
-    }, signalDelayMs);
-    await proxy.drainer.drain();
-    clearTimeout(timer);
-    return { status: 200 };
-  };
+const maxAdminMessageBytes = 1024 * 1024;
+const maxAdminTimeoutMs = 60_000;
+
+function adminHandler(
+  proxy: QueueProxy,
+  control: "local" | "remote",
+  log: Log,
+): UniversalHandlerFn {
+  return createConnectHost({
+    routes(router) {
+      registerQueueService(router, proxy, control);
+      registerReflectionServices(router, [QueueService]);
+    },
+    maxMessageBytes: maxAdminMessageBytes,
+    maxTimeoutMs: maxAdminTimeoutMs,
+    interceptors: [],
+    onInternalError: (error, where) =>
+      log.error({ err: error.cause, where }, "a call of the admin service failed"),
+    async fallback(request) {
+      if (pathOf(request.url) !== "/wait-for-drain") return { status: 404 };
+      const timer = setTimeout(() => {
+        if (!proxy.signalled) proxy.drainer.reset();
+      }, signalDelayMs);
+      await proxy.drainer.drain();
+      clearTimeout(timer);
+      return { status: 200 };
+    },
+  });
 }
 
 async function readCertificate(

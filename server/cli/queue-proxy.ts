@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Registry } from "prom-client";
+import { WatchedFile } from "../access/watched-file.ts";
 import { type KnativeEnvironment, readKnativeEnvironment } from "../config/knative-environment.ts";
 import { queueProxySettings } from "../config/queue-proxy-settings.ts";
 import { resolveSettings } from "../config/resolve-settings.ts";
@@ -10,8 +11,9 @@ import { connectProcess } from "../lifecycle/process-events.ts";
 import type { Log } from "../observability/log.ts";
 import type { LogLevel } from "../observability/log-settings.ts";
 import { createLogger } from "../observability/logger.ts";
-import { breakerPolicy } from "../queue-proxy/queue/queue-policy.ts";
+import { breakerPolicy, type QueuePolicy } from "../queue-proxy/queue/queue-policy.ts";
 import { createQueueProxy, type QueueProxy } from "../queue-proxy/queue-proxy.ts";
+import { readRules } from "../queue-proxy/rules/read-rules.ts";
 import type { WheelClock } from "../wire/timer-wheel.ts";
 import type { Command } from "./command.ts";
 import type { Program } from "./program.ts";
@@ -54,6 +56,7 @@ async function queueProxy(argv: readonly string[], program: Program): Promise<nu
   });
   const environment = readKnativeEnvironment(env);
   const log = createLogger(levelOf(environment.loggingLevel), values["log-format"]);
+  const policy = policyOf(values, environment);
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const proxy = createQueueProxy({
@@ -68,7 +71,7 @@ async function queueProxy(argv: readonly string[], program: Program): Promise<nu
       idleMs: timeOf(environment.idleTimeoutSeconds),
       grpcStreams: values["grpc-timeout-mode"],
     },
-    policy: policyOf(values, environment),
+    policy,
     quietPeriodMs: values["quiet-period"],
     maxUserConnections: values["max-user-connections"],
     maxHeaderBytes: values["max-header-size"],
@@ -77,6 +80,8 @@ async function queueProxy(argv: readonly string[], program: Program): Promise<nu
     writeLine: (text) => program.stdout.write(text),
     clock: systemClock,
   });
+  const rules =
+    values.rules === undefined ? undefined : await followRules(values.rules, policy, proxy, log);
   const servers = await listenQueueProxy(values, environment, { proxy, registry, log });
   const lifecycle = createLifecycle({
     drainDelayMs: 0,
@@ -100,6 +105,7 @@ async function queueProxy(argv: readonly string[], program: Program): Promise<nu
     return await Promise.race([lifecycle.stopped, quiet.endedAtOnce]);
   } finally {
     disconnect();
+    rules?.close();
     await servers.destroy();
     proxy.close();
   }
@@ -134,6 +140,25 @@ function quietLifecycle(
     },
   };
   return { lifecycle, endedAtOnce: ended.promise };
+}
+
+/** Time between two looks at the file of rules, in ms. */
+const rulesIntervalMs = 2_000;
+
+/** Takes the rules, now and when they change. */
+function followRules(
+  path: string,
+  base: QueuePolicy,
+  proxy: QueueProxy,
+  log: Log,
+): Promise<WatchedFile> {
+  return WatchedFile.open({
+    path,
+    intervalMs: rulesIntervalMs,
+    take: (text) => proxy.takeRules(readRules(text, path, base)),
+    onReload: (outcome) => log.info({ path, outcome }, "the file of rules has changed"),
+    log,
+  });
 }
 
 function policyOf(values: QueueProxyValues, { containerConcurrency }: KnativeEnvironment) {

@@ -72,6 +72,18 @@ export const queueProxySettings = {
     max: 10_000_000,
     help: "Calls that may wait; 0 is ten times CONTAINER_CONCURRENCY, as Knative has it",
   },
+  rules: {
+    kind: "path",
+    group: "Queue",
+    placeholder: "FILE",
+    help: "YAML or JSON file of classes of calls, who belongs to them, and limits; it is taken again when it changes",
+  },
+  "allow-remote-control": {
+    kind: "boolean",
+    group: "Queue",
+    default: false,
+    help: "Accept changes of limits by the admin service from other machines; anyone who reaches the port can then stop all calls",
+  },
   "grpc-timeout-mode": {
     kind: "choice",
     group: "Timeouts",

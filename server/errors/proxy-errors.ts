@@ -75,3 +75,29 @@ function refusal(
 ): TensorwireError {
   return new TensorwireError(reason, message, metadata);
 }
+
+/** A change of limits from another machine. */
+export function queueControlNotLocal(what: string): TensorwireError {
+  return new TensorwireError(
+    "CONTROL_NOT_LOCAL",
+    `${what} is accepted from this machine only; call from loopback, or start the proxy with --allow-remote-control`,
+    {},
+  );
+}
+
+/** Limits that cannot be. */
+export function queueLimitInvalid(limit: string, given: number, expected: string): TensorwireError {
+  return new TensorwireError("PARAMETER_INVALID", `${limit} is ${given}, expected ${expected}`, {
+    parameter: limit,
+    given: `${given}`,
+  });
+}
+
+/** A class of calls that the rules do not have. */
+export function callClassUnknown(name: string, known: readonly string[]): TensorwireError {
+  return new TensorwireError(
+    "CALL_CLASS_UNKNOWN",
+    `there is no class "${name}"; classes are ${known.join(", ")}`,
+    { class: name },
+  );
+}

@@ -95,6 +95,7 @@ export const registry = {
   RATE_LIMITED: { code: Code.ResourceExhausted, http: 429 },
   CALL_SHED: { code: Code.Unavailable, http: 503 },
   PROXY_TIMEOUT: { code: Code.DeadlineExceeded, http: 504 },
+  CALL_CLASS_UNKNOWN: { code: Code.NotFound, http: 404 },
   // HTTP
   ROUTE_NOT_FOUND: { code: Code.NotFound, http: 404 },
   METHOD_NOT_ALLOWED: { code: Code.Unimplemented, http: 405 },

@@ -17,9 +17,10 @@ import { Http1RequestHead } from "../wire/http1/read-head.ts";
 import type { OutgoingField } from "../wire/http2/hpack/hpack-encoder.ts";
 import { HeaderTemplate } from "../wire/http2/hpack/hpack-encoder.ts";
 import type { RequestHead, ResponseHead } from "../wire/http2/message-head.ts";
+import type { CallPlace } from "./call-rules.ts";
 import { isProxied } from "./knative-headers.ts";
 import { grpcFields, plainAnswer, refusalAnswer, textAnswer } from "./local-answers.ts";
-import type { ProxyHost } from "./proxy-host.ts";
+import type { ListedCall, ProxyHost } from "./proxy-host.ts";
 import type { Flow } from "./queue/flow.ts";
 import type { QueuedCall, ShedReason } from "./queue/queued-call.ts";
 import type { ClassMetrics } from "./queue-metrics.ts";
@@ -30,7 +31,7 @@ const queueFullText = "pending request queue full";
 const timeoutText = "request timeout";
 
 /** One call of the pod: waits for its turn, goes to the user's container, and is timed and counted. */
-export class ProxiedCall extends ForwardedStream implements QueuedCall {
+export class ProxiedCall extends ForwardedStream implements QueuedCall, ListedCall {
   readonly flow: Flow;
   readonly cost: number;
   queuedAt = -1;
@@ -42,7 +43,7 @@ export class ProxiedCall extends ForwardedStream implements QueuedCall {
   readonly #host: ProxyHost;
   readonly #address: string;
   readonly #metrics: ClassMetrics;
-  readonly #arrivedAt: number;
+  readonly arrivedAt: number;
   readonly #proxied: boolean;
   #admittedAt = -1;
   /** When the whole call must be over, by the clock. */
@@ -51,20 +52,23 @@ export class ProxiedCall extends ForwardedStream implements QueuedCall {
   /** Bytes that had moved when the time was last looked at. */
   #movedBytes = 0;
 
-  /** @param address - of the caller */
+  /**
+   * @param place - of the call in the queue
+   * @param address - of the caller
+   */
   constructor(
     incoming: CallerStream,
     head: RequestHead,
     bare: boolean,
     host: ProxyHost,
+    { className, tenant, cost }: CallPlace,
     address: string,
   ) {
     super(incoming, head, bare, head instanceof Http1RequestHead ? host.http1 : host.http2);
     this.#host = host;
     this.#address = address;
     const now = performance.now();
-    this.#arrivedAt = now;
-    const { className, tenant, cost } = host.rules(head);
+    this.arrivedAt = now;
     this.flow = host.queue.flowOf(host.queue.classes.get(className)!, tenant, now);
     this.cost = cost;
     this.#metrics = host.metrics.ofClass(className);
@@ -76,15 +80,16 @@ export class ProxiedCall extends ForwardedStream implements QueuedCall {
 
   /** Begins the life of the call: it is sent, waits or is refused. */
   start(): void {
-    const now = this.#arrivedAt;
+    const now = this.arrivedAt;
     const host = this.#host;
     host.openCalls++;
+    host.calls.add(this);
     host.statistics.begin(now, this.#proxied);
     host.queue.offer(this, now);
     if (!this.over) this.#arm(now);
   }
 
-  get #waits(): boolean {
+  get waits(): boolean {
     return this.queuedAt !== -1;
   }
 
@@ -96,7 +101,7 @@ export class ProxiedCall extends ForwardedStream implements QueuedCall {
   }
 
   shed(reason: ShedReason, retryAfterMs: number): void {
-    const waitedMs = performance.now() - this.#arrivedAt;
+    const waitedMs = performance.now() - this.arrivedAt;
     const error = this.#refusalOf(reason, waitedMs, retryAfterMs);
     const text = reason === "deadline" ? timeoutText : httpText(reason, error);
     this.conclude(refusalAnswer(error, this.protocol, this.head, text), error.code, error.message);
@@ -138,11 +143,11 @@ export class ProxiedCall extends ForwardedStream implements QueuedCall {
     const now = performance.now();
     const { times, queue } = this.#host;
     if (now >= this.deadlineAt) {
-      if (this.#waits) queue.expire(this, "deadline");
+      if (this.waits) queue.expire(this, "deadline");
       else super.fire();
       return;
     }
-    if (this.#waits && now >= this.#waitEndsAt()) {
+    if (this.waits && now >= this.#waitEndsAt()) {
       queue.expire(this, "max-wait");
       return;
     }
@@ -173,7 +178,7 @@ export class ProxiedCall extends ForwardedStream implements QueuedCall {
   }
 
   #waitEndsAt(): number {
-    return this.#waits
+    return this.waits
       ? this.queuedAt + this.flow.callClass.policy.maxWaitMs
       : Number.POSITIVE_INFINITY;
   }
@@ -181,12 +186,12 @@ export class ProxiedCall extends ForwardedStream implements QueuedCall {
   #responseStartAt(): number {
     return this.answering
       ? Number.POSITIVE_INFINITY
-      : this.#arrivedAt + this.#host.times.responseStartMs;
+      : this.arrivedAt + this.#host.times.responseStartMs;
   }
 
   #idleAt(): number {
     // Knative counts from the beginning of the call until the first byte is written.
-    const since = this.#answeredAt === -1 ? this.#arrivedAt : this.#answeredAt;
+    const since = this.#answeredAt === -1 ? this.arrivedAt : this.#answeredAt;
     return since + this.#host.times.idleMs;
   }
 
@@ -195,14 +200,14 @@ export class ProxiedCall extends ForwardedStream implements QueuedCall {
     const { times } = this.#host;
     if (this.protocol !== "grpc" || times.grpcStreams === "all") return false;
     const moved = this.requestBytes + this.responseBytes;
-    if (moved === this.#movedBytes || this.#waits) return false;
+    if (moved === this.#movedBytes || this.waits) return false;
     this.#movedBytes = moved;
     this.#totalAt = now + times.totalMs;
     return true;
   }
 
   #timeOut(which: string, limitMs: number): void {
-    if (this.#waits) this.#host.queue.leave(this);
+    if (this.waits) this.#host.queue.leave(this);
     const error = proxyTimeout(which, limitMs);
     const answer: FailureAnswer =
       this.protocol === "http"
@@ -218,7 +223,7 @@ export class ProxiedCall extends ForwardedStream implements QueuedCall {
     if (this.deadlineAt === Number.POSITIVE_INFINITY) return outgoing;
     const leftMs = this.deadlineAt - performance.now();
     // What a call has waited is not there for the server.
-    if (this.#admittedAt - this.#arrivedAt < 1) return outgoing;
+    if (this.#admittedAt - this.arrivedAt < 1) return outgoing;
     const fields = outgoing instanceof HeaderTemplate ? outgoing.fields : outgoing;
     return fields.map(
       ([name, value]): OutgoingField =>
@@ -234,7 +239,7 @@ export class ProxiedCall extends ForwardedStream implements QueuedCall {
 
   override onRequestData(bytes: Buffer, endStream: boolean): void {
     super.onRequestData(bytes, endStream);
-    if (this.#waits) this.#host.queue.addBytes(this, bytes.length);
+    if (this.waits) this.#host.queue.addBytes(this, bytes.length);
   }
 
   override onHead(head: ResponseHead, endStream: boolean): void {
@@ -247,20 +252,22 @@ export class ProxiedCall extends ForwardedStream implements QueuedCall {
     if (this.#host.times.idleMs < Number.POSITIVE_INFINITY) this.#answeredAt = performance.now();
   }
 
-  override onOver(_end: ForwardEnd): void {
+  override onOver(end: ForwardEnd): void {
     const now = performance.now();
     const host = this.#host;
     host.statistics.end(now, this.#proxied);
     const metrics = this.#metrics;
-    if (this.#waits) host.queue.leave(this);
-    metrics.ended(this.status, this.grpcStatus, (now - this.#arrivedAt) / 1000);
+    if (this.waits) host.queue.leave(this);
+    metrics.ended(this.status, this.grpcStatus, (now - this.arrivedAt) / 1000);
     metrics.requestBytes.value += this.requestBytes;
     metrics.responseBytes.value += this.responseBytes;
-    host.requestLog?.write(this, this.#address, now - this.#arrivedAt);
+    host.requestLog?.write(this, this.#address, now - this.arrivedAt);
     host.openCalls--;
+    host.calls.delete(this);
     if (this.#admittedAt !== -1) {
-      metrics.upstream.observe((now - this.#admittedAt) / 1000);
-      host.queue.release(this);
+      const serviceMs = now - this.#admittedAt;
+      metrics.upstream.observe(serviceMs / 1000);
+      host.queue.release(this, end === "answered" ? serviceMs : undefined);
     }
     if (host.openCalls === 0) host.onIdle();
   }

@@ -1,7 +1,9 @@
 import type { ForwardChannel } from "../wire/client/forward-channel.ts";
+import type { RequestHead } from "../wire/http2/message-head.ts";
 import type { CallRules } from "./call-rules.ts";
 import type { Drainer } from "./drainer.ts";
 import type { AdmissionQueue } from "./queue/admission-queue.ts";
+import type { Flow } from "./queue/flow.ts";
 import type { QueueMetrics } from "./queue-metrics.ts";
 import type { RequestLog } from "./request-log/request-log.ts";
 import type { RequestStatistics } from "./request-statistics.ts";
@@ -21,10 +23,22 @@ export interface CallTimes {
   readonly grpcStreams: "all" | "still";
 }
 
+/** A call as lists show it. */
+export interface ListedCall {
+  readonly head: RequestHead;
+  readonly flow: Flow;
+  readonly waits: boolean;
+  /** By performance.now(). */
+  readonly arrivedAt: number;
+  readonly requestBytes: number;
+  readonly responseBytes: number;
+}
+
 /** What all calls of a proxy share. */
 export interface ProxyHost {
   readonly times: CallTimes;
-  readonly rules: CallRules;
+  /** Another one takes its place when the file of rules changes. */
+  rules: CallRules;
   readonly queue: AdmissionQueue;
   readonly statistics: RequestStatistics;
   readonly metrics: QueueMetrics;
@@ -33,7 +47,9 @@ export interface ProxyHost {
   readonly http2: ForwardChannel;
   readonly http1: ForwardChannel;
   readonly requestLog: RequestLog | undefined;
-  /** Calls that are under way, whatever they are. */
+  /** Calls that are under way or wait, the oldest first. */
+  readonly calls: Set<ListedCall>;
+  /** All of them, and probes that are passed on. */
   openCalls: number;
   /** Told when a call ends and no other is under way. */
   onIdle: () => void;

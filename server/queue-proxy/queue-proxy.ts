@@ -7,17 +7,19 @@ import type { WireTarget } from "../wire/client/channel-options.ts";
 import { Http1Channel } from "../wire/client/http1-channel.ts";
 import { WireChannel } from "../wire/client/wire-channel.ts";
 import type { WheelClock } from "../wire/timer-wheel.ts";
-import { type CallRules, noRules } from "./call-rules.ts";
+import { noRules } from "./call-rules.ts";
 import { Drainer } from "./drainer.ts";
-import type { CallTimes, ProxyHost } from "./proxy-host.ts";
+import type { CallTimes, ListedCall, ProxyHost } from "./proxy-host.ts";
 import { AdmissionQueue } from "./queue/admission-queue.ts";
-import { type ClassPolicy, plainClass, type QueuePolicy } from "./queue/queue-policy.ts";
+import { plainClass, type QueuePolicy } from "./queue/queue-policy.ts";
 import { QueueMetrics, registerQueueGauges } from "./queue-metrics.ts";
 import { readProbes } from "./readiness/read-probe.ts";
 import { createReadiness } from "./readiness/readiness.ts";
 import { createRequestHandler } from "./request-handler.ts";
 import { RequestLog } from "./request-log/request-log.ts";
 import { RequestStatistics } from "./request-statistics.ts";
+import { applyRules } from "./rules/apply-rules.ts";
+import type { RuleSet } from "./rules/read-rules.ts";
 import { reportPeriodMs, StatReporter } from "./stat-reporter.ts";
 
 /** What a proxy is made of. */
@@ -26,11 +28,8 @@ export interface QueueProxyOptions {
   /** Where calls go. */
   readonly target: WireTarget;
   readonly times: CallTimes;
+  /** Limits of the queue; rules may say others. */
   readonly policy: QueuePolicy;
-  /** Default one class without limits of its own. */
-  readonly classes?: readonly ClassPolicy[];
-  /** Default all calls alike. */
-  readonly rules?: CallRules;
   readonly quietPeriodMs: number;
   readonly maxUserConnections: number;
   readonly maxHeaderBytes: number;
@@ -45,6 +44,10 @@ export interface QueueProxyOptions {
 export interface QueueProxy {
   /** Takes what comes to the main ports. */
   readonly handler: StreamHandler;
+  /** Calls that are under way or wait, the oldest first. */
+  readonly calls: ReadonlySet<ListedCall>;
+  /** Takes the limits and classes of a rule set, also while calls are under way. */
+  takeRules(rules: RuleSet): void;
   readonly drainer: Drainer;
   readonly queue: AdmissionQueue;
   /** The pod was told to end. */
@@ -69,7 +72,7 @@ const backoff = { initialMs: 20, multiplier: 1.5, maxMs: 250, jitter: 0.2 };
 export function createQueueProxy(options: QueueProxyOptions): QueueProxy {
   const { environment, target, registry, log, clock } = options;
   const metrics = new QueueMetrics(registry);
-  const queue = new AdmissionQueue(options.policy, options.classes ?? [plainClass], {
+  const queue = new AdmissionQueue(options.policy, [plainClass], {
     onAdmit(callClass, waitedMs) {
       metrics.ofClass(callClass.policy.name).wait.observe(waitedMs / 1000);
     },
@@ -101,7 +104,7 @@ export function createQueueProxy(options: QueueProxyOptions): QueueProxy {
   let whenIdle: PromiseWithResolvers<void> | undefined;
   const host: ProxyHost = {
     times: options.times,
-    rules: options.rules ?? noRules,
+    rules: noRules,
     queue,
     statistics,
     metrics,
@@ -109,6 +112,7 @@ export function createQueueProxy(options: QueueProxyOptions): QueueProxy {
     http1,
     http2,
     requestLog: openRequestLog(options),
+    calls: new Set(),
     openCalls: 0,
     onIdle: () => {
       whenIdle?.resolve();
@@ -120,6 +124,11 @@ export function createQueueProxy(options: QueueProxyOptions): QueueProxy {
   const readiness = createReadiness(probes, log, clock);
   return {
     handler: createRequestHandler(host, readiness),
+    calls: host.calls,
+    takeRules(rules) {
+      queue.configure(rules.policy, rules.classes);
+      host.rules = applyRules(rules);
+    },
     drainer,
     queue,
     get signalled() {

@@ -1,5 +1,6 @@
 import type { CallerStream, StreamHandler } from "../wire/caller-stream.ts";
 import type { RequestHead } from "../wire/http2/message-head.ts";
+import type { CallPlace, CallRules } from "./call-rules.ts";
 import { kindOf, type RequestKind } from "./knative-headers.ts";
 import { emptyAnswer, plainAnswer, textAnswer } from "./local-answers.ts";
 import { reply, takeRequest } from "./local-reply.ts";
@@ -10,16 +11,28 @@ import type { ProxyHost } from "./proxy-host.ts";
 /** Asks whether the user's container takes calls; those who ask at the same time get one answer. */
 export type Readiness = () => Promise<boolean>;
 
+/** What a head was found to be, kept beside it. */
+interface KnownRoute {
+  readonly kind: RequestKind;
+  readonly rules: CallRules;
+  readonly place: CallPlace;
+}
+
 /** Handles what comes to the main ports: probes are answered, calls go their way. */
 export function createRequestHandler(host: ProxyHost, isReady: Readiness): StreamHandler {
   const { drainer } = host;
   return (stream, head, endStream, peer) => {
     // The decoder gives the same head for the same bytes: what it is need not be found out again.
-    if (head.route === undefined) head.route = kindOf(head);
-    switch (head.route as RequestKind) {
+    let route = head.route as KnownRoute | undefined;
+    if (route === undefined || route.rules !== host.rules) {
+      const { rules } = host;
+      route = { kind: kindOf(head), rules, place: rules(head) };
+      head.route = route;
+    }
+    switch (route.kind) {
       case "call":
         drainer.onCall();
-        new ProxiedCall(stream, head, endStream, host, peer.address).start();
+        new ProxiedCall(stream, head, endStream, host, route.place, peer.address).start();
         return;
       case "kubelet":
         drainer.onCall();

@@ -78,10 +78,37 @@ export class AdmissionQueue {
     this.#pump(this.#now());
   }
 
-  /** Sets other limits of a class; its level stays. */
+  /** Sets other limits of a class; calls that wait go over to its level. */
   changeClass(callClass: CallClass, policy: ClassPolicy): void {
-    callClass.change({ ...policy, level: callClass.policy.level }, this.#now());
-    this.#pump(this.#now());
+    const now = this.#now();
+    this.#setClass(callClass, policy, now);
+    this.#pump(now);
+  }
+
+  /** Takes another set of classes, and limits. Classes that are not in it stay while they have calls. */
+  configure(policy: QueuePolicy, classes: readonly ClassPolicy[]): void {
+    const now = this.#now();
+    const names = new Set(classes.map(({ name }) => name));
+    for (const [name, { running, waiting }] of this.#classes) {
+      if (!names.has(name) && running === 0 && waiting === 0) this.#classes.delete(name);
+    }
+    for (const one of classes) {
+      const known = this.#classes.get(one.name);
+      if (known) this.#setClass(known, one, now);
+      else {
+        this.#classes.set(one.name, new CallClass(one, now));
+        this.#addLevel(one.level);
+      }
+    }
+    this.change(policy);
+  }
+
+  #setClass(callClass: CallClass, policy: ClassPolicy, now: number): void {
+    const from = this.#levelOf(callClass);
+    const moved = policy.level === from.number ? [] : from.takeAll(callClass);
+    this.#addLevel(policy.level);
+    callClass.change(policy, now);
+    for (const call of moved) this.#levelOf(callClass).push(call);
   }
 
   flowOf(callClass: CallClass, tenant: string, now: number): Flow {
@@ -150,9 +177,14 @@ export class AdmissionQueue {
     this.#shed(call, reason, this.#retryAfterMs());
   }
 
-  /** A call that was admitted is over. */
-  release(call: QueuedCall): void {
+  /**
+   * A call that was admitted is over.
+   *
+   * @param serviceMs - time that the server took for it; `undefined` if it did not end it
+   */
+  release(call: QueuedCall, serviceMs?: number): void {
     const { flow } = call;
+    if (serviceMs !== undefined) flow.callClass.onServed(serviceMs, this.#now());
     this.#running--;
     flow.running--;
     flow.callClass.running--;
@@ -188,7 +220,8 @@ export class AdmissionQueue {
         const level = this.#levelOf(call.flow.callClass);
         const { codelTargetMs, codelIntervalMs } = this.#policy;
         this.leave(call);
-        if (now >= call.deadlineAt) this.#shed(call, "deadline", this.#retryAfterMs());
+        if (call.deadlineAt - now <= call.flow.callClass.expectedMs(now))
+          this.#shed(call, "deadline", this.#retryAfterMs());
         else if (level.codel.sheds(waitedMs, now, codelTargetMs, codelIntervalMs)) {
           this.#shed(call, "codel", this.#retryAfterMs());
         } else {
@@ -271,8 +304,13 @@ export class AdmissionQueue {
   }
 
   #makeLevels(): void {
-    const numbers = new Set([...this.#classes.values()].map(({ policy }) => policy.level));
-    for (const number of [...numbers].sort((a, b) => a - b)) this.#levels.push(new Level(number));
+    for (const { policy } of this.#classes.values()) this.#addLevel(policy.level);
+  }
+
+  #addLevel(number: number): void {
+    if (this.#levels.some((level) => level.number === number)) return;
+    this.#levels.push(new Level(number));
+    this.#levels.sort((a, b) => a.number - b.number);
   }
 
   #levelOf({ policy }: CallClass): Level {

@@ -9,6 +9,9 @@ export class CallClass {
   waiting = 0;
   bucket: TokenBucket | undefined;
   readonly flows = new Map<string, Flow>();
+  /** Moving mean of the time that the server takes for a call, in ms, and when it was last told. */
+  #meanServiceMs = 0;
+  #servedAt = 0;
 
   constructor(policy: ClassPolicy, now: number) {
     this.policy = policy;
@@ -22,6 +25,20 @@ export class CallClass {
     for (const flow of this.flows.values()) {
       flow.bucket = bucketOf(policy.tenantRate, policy.tenantBurst, now);
     }
+  }
+
+  /** The server has taken so long for a call. */
+  onServed(serviceMs: number, now: number): void {
+    this.#meanServiceMs += (serviceMs - this.#meanServiceMs) / (this.#meanServiceMs === 0 ? 1 : 16);
+    this.#servedAt = now;
+  }
+
+  /**
+   * Time that a call will take, as far as can be told. It halves with each second without a call: else a
+   * class whose calls all seem too late would never find out that the server has become faster.
+   */
+  expectedMs(now: number): number {
+    return this.#meanServiceMs * 0.5 ** Math.floor((now - this.#servedAt) / 1000);
   }
 
   /** Calls of one tenant; those of tenants beyond `maxTenants` are taken together. */

@@ -1,5 +1,5 @@
 import { Codel } from "./codel.ts";
-import type { Flow } from "./flow.ts";
+import type { CallClass, Flow } from "./flow.ts";
 import type { QueuedCall } from "./queued-call.ts";
 
 /** Calls that wait in one level, and whose turn it is among their flows. */
@@ -45,6 +45,20 @@ export class Level {
     this.length--;
     flow.remove(call);
     if (flow.length === 0) this.#flows.splice(this.#flows.indexOf(flow), 1);
+  }
+
+  /** Takes the calls of a class out, the oldest first. */
+  takeAll(callClass: CallClass): QueuedCall[] {
+    const taken: QueuedCall[] = [];
+    for (let call = this.oldest; call; ) {
+      const next = call.levelAfter;
+      if (call.flow.callClass === callClass) {
+        this.remove(call);
+        taken.push(call);
+      }
+      call = next;
+    }
+    return taken;
   }
 
   /** The flow whose turn it is, of those whose class may have one more call under way. */

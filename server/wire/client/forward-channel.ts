@@ -9,6 +9,8 @@ export interface ForwardCall {
   end(trailers?: readonly OutgoingField[]): void;
   /** Bytes of the answer were taken in: the server may send as many again. */
   consume(bytes: number): void;
+  /** The answer is whole and its owner needs no more: a request that has not ended is left at that. */
+  leave(): void;
   /**
    * Ends the call; the receiver is not told.
    *

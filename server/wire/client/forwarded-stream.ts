@@ -422,7 +422,9 @@ export class ForwardedStream extends WheelTimer implements WireCallReceiver {
     if (this.#over) return;
     this.#over = true;
     this.wheel.disarm(this);
-    this.#call?.cancel(code);
+    // A stream that both sides have ended needs no reset: servers take many of them for an attack.
+    if (end === "answered") this.#call?.leave();
+    else this.#call?.cancel(code);
     // The windows of both connections are theirs again, whatever became of the bytes.
     this.#early = nothingEarly;
     this.onWritable();

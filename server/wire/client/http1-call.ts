@@ -82,6 +82,10 @@ export class Http1Call implements ForwardCall {
     if (this.#state === "open") this.#connection?.consume(bytes);
   }
 
+  leave(): void {
+    if (!this.#ended) this.cancel();
+  }
+
   cancel(): void {
     if (this.#state === "over") return;
     const connection = this.#connection;

@@ -209,6 +209,23 @@ test("a call whose deadline has passed does not reach the server", (t) => {
   t.deepEqual(served, ["running", "good"]);
 });
 
+test("a call that has less time left than calls take is not sent, until the server may be faster", (t) => {
+  const { queue, clock, offer } = queueOf({ capacity: 1, maxWaiting: 10 });
+  const first = offer("first");
+  const tooLate = offer("too late", "default", "", 1, 140);
+  const inTime = offer("in time", "default", "", 1, 160);
+  clock.now = 50;
+  // Both have waited; the server has taken 100 ms for the one before.
+  first.end(queue, 100);
+  t.is(tooLate.state, "deadline");
+  t.is(inTime.state, "running");
+  const later = offer("later", "default", "", 1, 2140);
+  clock.now = 2060;
+  inTime.end(queue);
+  // Two seconds without a word of the server: a quarter of the time is believed.
+  t.is(later.state, "running");
+});
+
 test("under overload the newest goes first, if that is asked for", (t) => {
   const { queue, clock, served, offer } = queueOf({
     capacity: 1,

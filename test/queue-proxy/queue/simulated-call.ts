@@ -45,8 +45,8 @@ export class SimulatedCall implements QueuedCall {
     this.retryAfterMs = retryAfterMs;
   }
 
-  end(queue: AdmissionQueue): void {
+  end(queue: AdmissionQueue, serviceMs?: number): void {
     this.state = "done";
-    queue.release(this);
+    queue.release(this, serviceMs);
   }
 }

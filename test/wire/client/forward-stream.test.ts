@@ -322,6 +322,35 @@ for (const [given, before, amid] of [
   });
 }
 
+test("a stream that was answered to the end is not reset", async (t) => {
+  // nghttp2, and with it Node, Apache and others, close connections for many resets (CVE-2023-44487).
+  const server = await startRawServer(t);
+  const channel = openChannel(t, server.port);
+  const session = openHttp2(t, await startForwarder(t, channel));
+  const isHeadOrReset = ({ type }: RawFrame): boolean =>
+    type === rawType.headers || type === rawType.rstStream;
+  const first = request2(session, { ":method": "POST", ":path": "/" }, Buffer.from("x"));
+  const peer = await server.next();
+  const types: number[] = [];
+  let answer = first;
+  for (const streamId of [1, 3, 5]) {
+    types.push((await peer.next(isHeadOrReset, "a request")).type);
+    const ends = ({ flags, type }: RawFrame): boolean =>
+      type === rawType.data && (flags & rawFlag.endStream) !== 0;
+    await peer.next(ends, "the end of the request");
+    const trailers = Buffer.from([0x00, 1, 0x78, 1, 0x79]);
+    peer.write(
+      headersFrame(streamId, Buffer.from([0x88]), rawFlag.endHeaders),
+      dataFrame(streamId, Buffer.from("whole")),
+      headersFrame(streamId, trailers, rawFlag.endHeaders | rawFlag.endStream),
+    );
+    t.deepEqual((await answer).body.toString(), "whole");
+    answer = request2(session, { ":method": "POST", ":path": "/" }, Buffer.from("x"));
+  }
+  types.push((await peer.next(isHeadOrReset, "the last request")).type);
+  t.deepEqual(types, Array(4).fill(rawType.headers));
+});
+
 test("a stream that was refused once is sent again, with its content", async (t) => {
   let refused = 0;
   const { session, channel } = await through(t, (stream) => {
