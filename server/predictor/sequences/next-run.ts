@@ -43,8 +43,9 @@ function directDelay(
   utilization: number,
   waitedMs: number,
 ): number {
-  if (maxDelayMs === 0 || minimumUtilization === 0 || utilization >= minimumUtilization) return 0;
-  return maxDelayMs - waitedMs;
+  // The configuration holds a float: 3 of 5 rows are as much as 0.6 of them.
+  const enough = Math.fround(utilization) >= Math.fround(minimumUtilization);
+  return maxDelayMs === 0 || enough ? 0 : maxDelayMs - waitedMs;
 }
 
 /** Each slot is a row; those above the last one with a call are left out. */

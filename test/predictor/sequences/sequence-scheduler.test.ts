@@ -100,6 +100,16 @@ test("direct: a run waits for enough rows, for the delay at most", async (t) => 
   t.is(engine.open[0]!.rows.length, 3);
 });
 
+test("direct: a share of the rows that no binary fraction is, such as 0.6, is reached by 3 of 5", async (t) => {
+  for (const minimumUtilization of [0.6, Math.fround(0.6)]) {
+    const strategy = { kind: "direct", maxDelayMs: 10, minimumUtilization } as const;
+    const sequences = startSequences({ strategy, slots: 5 });
+    for (const id of [1, 2, 3]) new SequenceCall(sequences, id, 1, first);
+    sequences.endTurn();
+    t.is(sequences.engine.open[0]?.rows.length, 3);
+  }
+});
+
 test("oldest: the calls that are ready longest are gathered, without gaps", async (t) => {
   const sequences = startSequences({ strategy: oldest, slots: 6, maxRows: 2 });
   const { engine, endTurn } = sequences;
