@@ -1,4 +1,5 @@
 import test from "ava";
+import { createClient, tensor } from "../../clients/typescript/src/node.ts";
 import { type RunningServer, startServer } from "../support/command.ts";
 import { type GrpcJsClient, grpcJsClient, type Message } from "../support/grpc-js-client.ts";
 import {
@@ -148,6 +149,8 @@ sequence_batching {
   state [ { input_name: "before" output_name: "after" data_type: TYPE_FP32 dims: [ 1 ] } ]
 }
 `,
+  "typed/1/model.onnx": accumulatorModel(),
+  "typed/config.pbtxt": accumulatorConfig(4, `direct { } ${longIdle}`),
   "pair/1/model.onnx": accumulatorModel(),
   "pair/config.pbtxt": `${accumulatorConfig(2, `direct { } ${longIdle}`)}
 instance_group [ { count: 2 kind: KIND_CPU } ]`,
@@ -865,4 +868,17 @@ test("calls of a sequence may have any number of answers each: the next begins w
   await until(async () => (await metric(`tensorwire_model_running_requests${labels}`)) === 0);
   // Of the fourth sequence nobody has said that it ends.
   t.is(await metric(`tensorwire_sequences_active${labels}`), 1);
+});
+
+test("@tensorwire/client sends sequences by parameters", async (t) => {
+  const typed = createClient(server.url);
+  const sums: number[] = [];
+  for (const [index, value] of [3, 4, 5].entries()) {
+    const x = tensor([1, 1], Int32Array.of(value));
+    const parameters = { sequence_id: 2n ** 63n, sequence_start: index === 0 };
+    const result = await typed.infer("typed", { x }, { parameters });
+    sums.push(result.output("sum", "INT32").data[0]!);
+  }
+  t.deepEqual(sums, [3, 7, 12]);
+  typed.close();
 });
