@@ -1,4 +1,5 @@
 import "./heap-flags.ts";
+import "./light-globals.ts";
 import { readFileSync } from "node:fs";
 import { endProcess } from "../lifecycle/end-process.ts";
 import { commandsFor } from "./commands.ts";

@@ -1,4 +1,5 @@
 import "./heap-flags.ts";
+import "./light-globals.ts";
 import { SupervisorLink } from "../cluster/supervisor-link.ts";
 import { endProcess } from "../lifecycle/end-process.ts";
 import { commandError } from "./command-error.ts";
