@@ -95,15 +95,18 @@ perf_analyzer() {
   local pin stamp=$tools/bin/.perf_analyzer
   pin=$(cat "$requirements/perf-analyzer.txt")
   [ "$(cat "$stamp" 2>/dev/null)" = "$pin" ] && "$program" --version >/dev/null 2>&1 && return
-  command -v python3 >/dev/null || { missing perf_analyzer "needs python3"; return; }
+  # A system's own Python often comes without pip; a virtual environment has it.
+  local python=$tools/triton/bin/python
+  "$python" -c '' 2>/dev/null || python=python3
+  command -v "$python" >/dev/null || { missing perf_analyzer "needs python3"; return; }
   echo "installing $pin ..."
   rm -rf "$folder" "$program" "$stamp"
   mkdir -p "$folder"
   if {
     # pip refuses what is built for a newer system, unless told which one to fetch for.
-    python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+    "$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
       --platform "manylinux_2_38_$(uname -m)" -r "$requirements/perf-analyzer.txt" -d "$folder" &&
-      python3 -m zipfile -e "$folder"/*.whl "$folder" && rm "$folder"/*.whl &&
+      "$python" -m zipfile -e "$folder"/*.whl "$folder" && rm "$folder"/*.whl &&
       chmod +x "$folder/perf_analyzer/bin/perf_analyzer"
   } >"$log" 2>&1; then :; else
     missing perf_analyzer "$(reason "$log")"
