@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import test, { type ExecutionContext } from "ava";
@@ -152,5 +152,36 @@ for (const [name, { args, levels: expected, rows }] of Object.entries(loads)) {
     t.log(
       levels.map((level) => `${level.Concurrency}: ${level["Inferences/Second"]}/s`).join(", "),
     );
+  });
+}
+
+for (const protocol of ["grpc", "http"] as const) {
+  maybe(`perf_analyzer asks for traces over ${protocol}, and gets as many`, async (t) => {
+    const traces = await temporaryFolder(t, {});
+    const server = await startServer(t, [examples, "--trace-dir", traces]);
+    // Where traces go is the server's affair; the rest is the analyzer's.
+    const setting = await fetch(`${server.url}/v2/trace/setting`, {
+      method: "POST",
+      body: JSON.stringify({ trace_file: "analyzed" }),
+    });
+    t.is(setting.status, 200);
+    await analyze(
+      t,
+      server,
+      ...["-m", "iris", "-i", protocol, "--concurrency-range", "2"],
+      ...["--trace-level", "TIMESTAMPS", "--trace-rate", "5", "--trace-count", "10"],
+      ...["--log-frequency", "4"],
+    );
+    server.process.kill("SIGTERM");
+    await server.ended;
+    const files = (await readdir(traces)).sort();
+    t.deepEqual(files, ["analyzed.0", "analyzed.1", "analyzed.2"]);
+    const calls = await Promise.all(
+      files.map(async (file) => {
+        const entries = JSON.parse(await readFile(join(traces, file), "utf8")) as object[];
+        return entries.filter((entry) => "model_name" in entry).length;
+      }),
+    );
+    t.deepEqual(calls, [4, 4, 2]);
   });
 }
