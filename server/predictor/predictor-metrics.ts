@@ -296,6 +296,14 @@ function registerMemoryMetrics(registry: Registry, repository: Repository): void
         this.set({ model }, waiting.size);
     },
   });
+  new Gauge({
+    name: "tensorwire_model_loads_waiting",
+    help: "Loads that wait until others are over, with a limit of memory",
+    registers: [registry],
+    collect() {
+      this.set(repository.loadsWaiting);
+    },
+  });
   new Counter({
     name: "tensorwire_model_recalls_total",
     help: "Loads of a model because calls waited for it",

@@ -166,8 +166,12 @@ export class ModelLoader {
       throw error;
     }
     for (const model of models) {
-      await model.executor.release();
-      entry.set(model.version, { kind: "standby", last: restingModel(model) });
+      try {
+        await model.executor.release();
+      } finally {
+        // One that could not be released, as its thread is gone, holds nothing any more.
+        entry.set(model.version, { kind: "standby", last: restingModel(model) });
+      }
     }
     entry.evictions++;
     this.#log.info({ model: entry.name, versions }, "a model made room for another");

@@ -48,6 +48,11 @@ export class ModelMemory {
       this.budget = new MemoryBudget({ limitBytes, residents, timeoutMs, now, after });
   }
 
+  /** Loads that wait until others are over; one for each model that calls wait for, and those asked for by name. */
+  get loadsWaiting(): number {
+    return this.#turns.waiting;
+  }
+
   /** The line of calls that wait for a model. */
   waitingCalls(model: string): WaitingCalls {
     const { maxWaitingCalls: limit, loadTimeoutMs: timeoutMs, after } = this.#options;

@@ -293,6 +293,11 @@ export class Repository {
     return this.#options.memory.limitBytes;
   }
 
+  /** Loads that wait until others are over, with a limit of memory. */
+  get loadsWaiting(): number {
+    return this.#memory.loadsWaiting;
+  }
+
   /** All models. */
   entries(): Iterable<ModelEntry> {
     return this.#models.values();

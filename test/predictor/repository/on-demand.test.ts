@@ -335,6 +335,43 @@ test("a model whose files went while it was on standby fails by name, and is ser
   t.is(await ask(repository, "a"), 11);
 });
 
+test("a model whose sequences are under way stays until they have ended", async (t) => {
+  const { repository, clock, engine } = await open(
+    t,
+    {
+      ...modelFiles(small),
+      "a/config.pbtxt":
+        "max_batch_size: 2 sequence_batching { direct { } max_sequence_idle_microseconds: 600000000 }",
+    },
+    { limitBytes: 100 },
+  );
+  await repository.standByAll(["a", "b"]);
+  const step = async (flag: "sequence_start" | "sequence_end"): Promise<void> => {
+    const request = create(ModelInferRequestSchema, {
+      modelName: "a",
+      inputs: [{ name: "x", datatype: "FP32", shape: [1n] }],
+      rawInputContents: [new Uint8Array(4)],
+      parameters: {
+        sequence_id: { parameterChoice: { case: "int64Param", value: 7n } },
+        [flag]: { parameterChoice: { case: "boolParam", value: true } },
+      },
+    });
+    const model = repository.find("a", "");
+    const call = localCall();
+    await (model
+      ? model.infer(request, call)
+      : repository.recall("a", "", call, (loaded) => loaded.infer(request, call)));
+  };
+  await step("sequence_start");
+  const other = ask(repository, "b");
+  await until(() => clock.due().includes(200));
+  t.true(states(repository).includes("a/1 ready"));
+  await step("sequence_end");
+  clock.advance(200);
+  t.is(await other, 2);
+  t.deepEqual(engine.opened, ["a", "b"]);
+});
+
 const ensemble = (...steps: readonly string[]): string => {
   const tensors = ["in", ...steps.slice(1).map((_, index) => `t${index}`), "out"];
   const graph = steps.map(
