@@ -1,6 +1,6 @@
 """Sends tensors to a server through shared memory with tritonclient over gRPC, asyncio, streams and HTTP, and
 compares what comes back with the same computed here: add_sub gives the sum and the difference of its inputs,
-identity_string its input.
+the identity models their input.
 
     python triton_shared_memory.py HOST:PORT
 
@@ -17,7 +17,7 @@ import tritonclient.grpc as grpc_client
 import tritonclient.grpc.aio as grpc_aio_client
 import tritonclient.http as http_client
 import tritonclient.utils.shared_memory as shm
-from tritonclient.utils import InferenceServerException, serialize_byte_tensor
+from tritonclient.utils import InferenceServerException, serialize_byte_tensor, triton_to_np_dtype
 
 RNG = np.random.default_rng(11)
 checks = 0
@@ -146,6 +146,25 @@ def texts(kind, module, client):
     region.close()
 
 
+DATATYPES = ["bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "fp16", "fp32", "fp64"]
+
+
+def datatypes(kind, module, client):
+    """Bits of every datatype come back as they went, off any boundary."""
+    region = Region(client, f"{kind}_datatypes", 256)
+    for name in DATATYPES:
+        dtype = np.dtype(triton_to_np_dtype(name.upper()))
+        bits = RNG.integers(0, 256, (2, 3, dtype.itemsize), dtype=np.uint8)
+        given = bits.view(dtype).reshape(2, 3) if name != "bool" else bits.reshape(2, 3) > 127
+        region.put(given, 1)
+        size = given.nbytes
+        inputs = [memory_input(module, "x", [2, 3], name.upper(), region, size, 1)]
+        client.infer(f"identity_{name}", inputs, outputs=[memory_output(module, "y", region, size, 129)])
+        back = region.get(dtype, [2, 3], 129)
+        check(f"{kind}: {name} in shared memory", back.tobytes() == given.tobytes())
+    region.close()
+
+
 def control(kind, client):
     check(f"{kind}: no region at first", status_names(client) == [])
     one, two = Region(client, f"{kind}_one", 100), Region(client, f"{kind}_two", 50, offset=10)
@@ -222,6 +241,7 @@ def main(address):
         control(kind, client)
         numbers(kind, module, client)
         texts(kind, module, client)
+        datatypes(kind, module, client)
         client.unregister_cuda_shared_memory()
         cuda = client.get_cuda_shared_memory_status()
         check(f"{kind}: no CUDA memory is listed", len(cuda if isinstance(cuda, list) else cuda.regions) == 0)
