@@ -1,6 +1,8 @@
 import { parameterInvalid } from "../../errors/request-errors.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
-import type { Controls, FlagControl, IdControl } from "./read-controls.ts";
+import type { FlagControl, IdControl } from "./read-controls.ts";
+import type { SequencePlan } from "./sequence-plan.ts";
+import type { StepRequest } from "./step.ts";
 
 const encoder = new TextEncoder();
 
@@ -20,8 +22,8 @@ export class ControlTensors {
   readonly #id: IdControl | undefined;
   readonly #shape: readonly number[];
 
-  /** @param batched - whether the model has a batch dimension */
-  constructor({ start, ready, end, id }: Controls, batched: boolean) {
+  constructor({ controls, batched }: Pick<SequencePlan, "controls" | "batched">) {
+    const { start, ready, end, id } = controls;
     this.#shape = batched ? [1, 1] : [1];
     this.#id = id;
     const flags = (starts: "no" | "yes", isReady: "no" | "yes", ends: "no" | "yes"): Tensor[] => [
@@ -40,7 +42,7 @@ export class ControlTensors {
   }
 
   /** For a row with a call, but for its id. */
-  ofStep(start: boolean, end: boolean): readonly Tensor[] {
+  ofStep({ start, end }: Pick<StepRequest, "start" | "end">): readonly Tensor[] {
     return this.#steps[(start ? 1 : 0) + (end ? 2 : 0)]!;
   }
 

@@ -26,7 +26,7 @@ export class SequenceExecutor implements Executor {
     this.#model = model;
     this.#engine = engine;
     this.#plan = plan;
-    this.#controls = new ControlTensors(plan.controls, plan.batched);
+    this.#controls = new ControlTensors(plan);
     this.#tensors = new StepTensors(model, engine, plan, this.#controls);
     this.#scheduler = new SequenceScheduler({
       model,
@@ -96,7 +96,7 @@ export class SequenceExecutor implements Executor {
     if (rows !== 1) throw sequenceBatchRefused(this.#model, rows);
     if (!sequence) throw sequenceIdMissing(this.#model);
     const { id, start, end } = sequence;
-    const controls = [...this.#controls.ofStep(start, end), ...this.#controls.ofId(id)];
+    const controls = [...this.#controls.ofStep(sequence), ...this.#controls.ofId(id)];
     const solo = this.#engine.isSolo(parameters);
     return this.#scheduler.run(call, {
       id,

@@ -4,7 +4,10 @@ import type { IdControl } from "../../../server/predictor/sequences/read-control
 
 function ofId(datatype: IdControl["datatype"], id: bigint | string) {
   const controls = { start: undefined, ready: undefined, end: undefined };
-  const tensors = new ControlTensors({ ...controls, id: { input: "id", datatype } }, true);
+  const tensors = new ControlTensors({
+    controls: { ...controls, id: { input: "id", datatype } },
+    batched: true,
+  });
   return tensors.ofId(id)[0]!;
 }
 
@@ -37,12 +40,11 @@ test("flags say start, ready and end in the model's own values; a row without a 
   const flag = (input: string) => {
     return { input, datatype: "BOOL", no: Uint8Array.of(0), yes: Uint8Array.of(1) } as const;
   };
-  const tensors = new ControlTensors(
-    { start: flag("s"), ready: flag("r"), end: flag("e"), id: { input: "id", datatype: "BYTES" } },
-    false,
-  );
+  const id = { input: "id", datatype: "BYTES" } as const;
+  const controls = { start: flag("s"), ready: flag("r"), end: flag("e"), id };
+  const tensors = new ControlTensors({ controls, batched: false });
   const values = (start: boolean, end: boolean): unknown[] =>
-    tensors.ofStep(start, end).map(({ name, bytes, shape }) => `${name} ${bytes![0]} ${shape}`);
+    tensors.ofStep({ start, end }).map(({ name, bytes, shape }) => `${name} ${bytes![0]} ${shape}`);
   t.deepEqual(values(false, false), ["s 0 1", "r 1 1", "e 0 1"]);
   t.deepEqual(values(true, false), ["s 1 1", "r 1 1", "e 0 1"]);
   t.deepEqual(values(false, true), ["s 0 1", "r 1 1", "e 1 1"]);

@@ -188,7 +188,7 @@ export function startSequences({
     ],
     stateLimitBytes,
   };
-  const controls = new ControlTensors(plan.controls, plan.batched);
+  const controls = new ControlTensors(plan);
   const tensors = new StepTensors("m", engine, plan, controls);
   const turnEnds: (() => void)[] = [];
   const scheduler = new SequenceScheduler({
