@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { connect, constants } from "node:http2";
 import test from "ava";
 import { type RunningServer, startServer } from "../support/command.ts";
 import { allEvents, readEvents } from "../support/event-stream.ts";
@@ -267,6 +269,21 @@ test("who leaves ends the model's work", async (t) => {
   waiting.abort();
   await answer;
   await until(() => (stderr().match(/"left"/g) ?? []).length === 3);
+});
+
+test("a stream of HTTP/2 that is reset ends the model's work, and its connection goes on", async (t) => {
+  const server = await startServer(t, [await temporaryFolder(t, files)]);
+  const connection = connect(server.url);
+  t.teardown(() => connection.destroy());
+  const path = "/v2/models/mock_llm/generate_stream";
+  const stream = connection.request({ ":method": "POST", ":path": path });
+  stream.end(JSON.stringify({ PROMPT: "a", STREAM: true, ENDLESS: true }));
+  await once(stream, "data");
+  stream.close(constants.NGHTTP2_CANCEL);
+  await until(() => /"left"/.test(server.stderr()));
+  const next = connection.request({ ":path": "/v2/health/live" });
+  const [headers] = (await once(next, "response")) as [Record<string, unknown>];
+  t.is(headers[":status"], 200);
 });
 
 test("a text that is put together has a limit, as every body has", async (t) => {

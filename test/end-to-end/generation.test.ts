@@ -320,3 +320,31 @@ test.serial(
     t.deepEqual(new Set(await Promise.all(texts)), new Set([text]));
   },
 );
+
+test.serial("a server that is told to stop lets texts under way end", async (t) => {
+  const server = await startServer(t, [textModelFolder]);
+  const [{ prompt, text }] = (await expectedTexts()) as [
+    Awaited<ReturnType<typeof expectedTexts>>[number],
+  ];
+  // As long as the context allows: it is under way when the signal comes.
+  const asked = { prompt, max_tokens: 400, temperature: 0, ignore_eos: true, stream: true };
+  const response = await complete(server, asked);
+  let given = "";
+  let tokens = 0;
+  let done = false;
+  for await (const data of readEvents(response)) {
+    if (data === "[DONE]") {
+      done = true;
+      break;
+    }
+    const [choice] = (JSON.parse(data) as { choices: [{ text: string }] }).choices;
+    given += choice.text;
+    if (++tokens === 1) {
+      server.process.kill("SIGTERM");
+      await until(() => /stopping/.test(server.stderr()));
+    }
+  }
+  t.true(done);
+  t.true(given.startsWith(text));
+  t.is(await server.ended, 0);
+});
