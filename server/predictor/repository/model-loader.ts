@@ -1,15 +1,13 @@
 import type { ModelConfig } from "../../../gen/inference/model_config_pb.ts";
 import { fromUnknown } from "../../errors/from-unknown.ts";
 import { modelConfigInvalid } from "../../errors/model-errors.ts";
-import { TensorwireError } from "../../errors/tensorwire-error.ts";
+import type { TensorwireError } from "../../errors/tensorwire-error.ts";
 import type { Log } from "../../observability/log.ts";
-import { modelSettingsFile } from "../model-config/read-model-settings.ts";
 import type { MemoryBudget } from "../residency/memory-budget.ts";
 import { unlessAborted } from "../residency/unless-aborted.ts";
-import type { ServedModel } from "../served-model.ts";
 import { type LoadPlan, readPlan } from "./load-plan.ts";
-import { type LoadContext, loadVersion } from "./load-version.ts";
-import { versionBytes } from "./model-bytes.ts";
+import type { LoadContext } from "./load-version.ts";
+import { loadWithin } from "./load-within.ts";
 import type { ModelEntry } from "./model-entry.ts";
 import { failedRecall, untried } from "./recall.ts";
 import { fingerprint } from "./scan.ts";
@@ -272,7 +270,7 @@ export class ModelLoader {
     if (!old) entry.set(version, entry.recall ? recalling(before) : loading);
     const started = this.#now();
     try {
-      const model = await this.#loadWithin(entry, version, plan, signal);
+      const model = await loadWithin(this.#budget(), entry, version, plan, this.#context, signal);
       const now = this.#now();
       entry.set(version, { kind: "ready", model });
       entry.measured.set(version, model.executor.memoryBytes);
@@ -297,52 +295,6 @@ export class ModelLoader {
       return error;
     }
   }
-
-  /**
-   * Loads a version within the budget: room is made for what it was seen to take, or else for its files, and
-   * again if it takes more.
-   */
-  async #loadWithin(
-    entry: ModelEntry,
-    version: string,
-    { config, batching }: LoadPlan,
-    signal: AbortSignal,
-  ): Promise<ServedModel> {
-    const { folder, name } = entry;
-    const budget = this.#budget();
-    if (budget) {
-      const bytes = entry.measured.get(version) ?? (await versionBytes(folder, version));
-      await budget.makeRoom(name, bytes, signal);
-    }
-    const before = entry.state(version);
-    const statistics = before?.kind === "recalling" ? before.last?.statistics : undefined;
-    const context = { ...this.#context, batching };
-    const model = await loadVersion(folder, version, config, context, statistics).catch(
-      batching ? blameSettings : blameNobody,
-    );
-    if (!budget) return model;
-    const { memoryBytes } = model.executor;
-    entry.measured.set(version, memoryBytes);
-    try {
-      await budget.makeRoom(name, memoryBytes, signal);
-      return model;
-    } catch (error) {
-      await model.retire();
-      throw error;
-    }
-  }
-}
-
-/** What a configuration is blamed for stands in model-settings.json, if that is where it comes from. */
-function blameSettings(thrown: unknown): never {
-  const { reason, message, metadata, cause } = fromUnknown(thrown);
-  if (reason !== "MODEL_CONFIG_INVALID") throw thrown;
-  const renamed = message.replace("config.pbtxt", modelSettingsFile);
-  throw new TensorwireError(reason, renamed, metadata, { cause });
-}
-
-function blameNobody(thrown: unknown): never {
-  throw thrown;
 }
 
 function standby(before: VersionState | undefined): VersionState {

@@ -7,7 +7,7 @@ import type { ServedModel } from "../served-model.ts";
 import { followFolders, type NewModels } from "./follow-folders.ts";
 import type { LoadPlan } from "./load-plan.ts";
 import type { LoadContext } from "./load-version.ts";
-import { versionBytes } from "./model-bytes.ts";
+import { foretellBytes } from "./model-bytes.ts";
 import { type IndexRow, ModelEntry, type ReadinessListener } from "./model-entry.ts";
 import { ModelLoader } from "./model-loader.ts";
 import { ModelMemory, type ModelMemoryOptions } from "./model-memory.ts";
@@ -363,13 +363,16 @@ export class Repository {
   }
 
   /** Whether there is memory for a model without taking that of others. */
-  async #fits({ folder, measured }: ModelEntry, { versions, steps }: LoadPlan): Promise<boolean> {
+  async #fits(
+    { folder, measured }: ModelEntry,
+    { versions, steps, config }: LoadPlan,
+  ): Promise<boolean> {
     const { budget } = this.#memory;
     if (!budget) return true;
     if (!steps.every((step) => this.#models.get(step)?.isLoaded)) return false;
     let bytes = 0;
     for (const version of versions) {
-      bytes += measured.get(version) ?? (await versionBytes(folder, version));
+      bytes += measured.get(version) ?? (await foretellBytes(folder, version, config)).likely;
     }
     // One that is larger than all of it is refused by its load.
     return bytes <= budget.freeBytes || bytes > budget.limitBytes;

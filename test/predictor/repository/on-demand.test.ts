@@ -527,3 +527,15 @@ test("whatever is asked for at once, no call is lost, none gets another's answer
   );
   t.pass();
 });
+
+test("files beside a model that are larger than the limit do not keep it out", async (t) => {
+  const { repository } = await open(
+    t,
+    { ...modelFiles(small), "a/1/data.csv": "x".repeat(1_000) },
+    { limitBytes: 100 },
+  );
+  await repository.standByAll(["a", "b"]);
+  await repository.load("b");
+  t.is(await ask(repository, "a"), 1);
+  t.true(states(repository).includes("b/1 standby"));
+});
