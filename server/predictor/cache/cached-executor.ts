@@ -33,6 +33,8 @@ export interface CachedExecutorOptions {
  * answers, but no run: one must not be refused by another's haste.
  */
 export class CachedExecutor implements Executor {
+  readonly identity: Executor["identity"];
+  readonly generations: Executor["generations"];
   readonly #options: CachedExecutorOptions;
   readonly #order: AnswerOrder | undefined;
   readonly #runs = new Map<string, SharedRun>();
@@ -46,6 +48,9 @@ export class CachedExecutor implements Executor {
 
   constructor(options: CachedExecutorOptions) {
     this.#options = options;
+    const { executor } = options;
+    if (executor.identity) this.identity = () => executor.identity!();
+    if (executor.generations) this.generations = () => executor.generations!();
     this.#order = options.preserveOrder ? new AnswerOrder() : undefined;
   }
 
@@ -68,11 +73,6 @@ export class CachedExecutor implements Executor {
 
   get memoryBytes(): number {
     return this.#options.executor.memoryBytes;
-  }
-
-  get identity(): Executor["identity"] {
-    const { executor } = this.#options;
-    return executor.identity && (() => executor.identity!());
   }
 
   /** @throws TensorwireError `QUEUE_FULL`, and what the executor throws */

@@ -307,7 +307,6 @@ test("what the answers depend on is part of their key; where it is not known not
   await executor.execute(localCall(), callOf(1));
   t.is(model.runs.length, 3);
   t.deepEqual(counts(), [1, 2]);
-  t.throws(executor.identity!, { message: "gone" });
 });
 
 const large = (value: number): TensorCall => ({
@@ -354,6 +353,36 @@ test("a model is not idle while the key of a call is made", async (t) => {
   const left = executor.execute(localCall(abort.signal), large(2)) as Promise<Execution>;
   abort.abort();
   await Promise.all([executor.idle(), t.throwsAsync(left)]);
+});
+
+test("what a model says of itself is said of it behind a cache too", (t) => {
+  const { model, executor } = start();
+  t.is(executor.placement, model.placement);
+  t.is(executor.memoryBytes, model.memoryBytes);
+  t.is(executor.generations, undefined);
+  const snapshot = {} as ReturnType<NonNullable<Executor["generations"]>>;
+  const generating: Executor = {
+    ...model,
+    idle: model.idle,
+    release: model.release,
+    execute: () => {
+      throw new Error("no call");
+    },
+    running: 0,
+    generations: () => snapshot,
+    identity: () => "7",
+  };
+  const cached = new CachedExecutor({
+    model: "m",
+    executor: generating,
+    statistics: new ModelStatistics(),
+    shelf: new ResponseCache(1).open(),
+    limit: 1,
+    preserveOrder: false,
+    now: () => 0,
+  });
+  t.is(cached.generations?.(), snapshot);
+  t.is(cached.identity?.(), "7");
 });
 
 test("release drops the answers, and one that comes later is not kept", async (t) => {
