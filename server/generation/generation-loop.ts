@@ -282,10 +282,12 @@ class Loop implements GenerationLoop {
   }
 
   #report(): void {
-    const { model, observe } = this.#options;
+    const { model, observe, maxWaiting } = this.#options;
     const observation: GenerationObservation = {
       running: this.#running.size,
       waiting: this.#waiting.size,
+      slots: model.slots,
+      maxWaiting,
       cacheUsage: this.#cells / (model.slots * model.contextLength),
       promptTokens: this.#promptTokens,
       generatedTokens: this.#generatedTokens,

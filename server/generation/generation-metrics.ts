@@ -14,6 +14,8 @@ const labelNames = ["model_name", "version"] as const;
 const help = {
   "vllm:num_requests_running": "Generations that have a slot",
   "vllm:num_requests_waiting": "Generations that wait for a slot",
+  tensorwire_generation_slots: "Generations that may have a slot",
+  tensorwire_generation_waiting_limit: "Generations that may wait for a slot",
   "vllm:kv_cache_usage_perc": "Filled share of the cache of keys and values; 1 is full",
   "vllm:prompt_tokens_total": "Tokens of prompts that were computed",
   "vllm:generation_tokens_total": "Tokens that were generated",
@@ -25,6 +27,8 @@ const help = {
 const gauges = [
   "vllm:num_requests_running",
   "vllm:num_requests_waiting",
+  "tensorwire_generation_slots",
+  "tensorwire_generation_waiting_limit",
   "vllm:kv_cache_usage_perc",
 ] as const satisfies readonly (keyof GenerationSnapshot["gauges"])[];
 const counters = [

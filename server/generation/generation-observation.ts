@@ -19,6 +19,9 @@ export interface GenerationObservation {
   /** Generations that have a slot. */
   readonly running: number;
   readonly waiting: number;
+  /** Generations that may run at once, and that may wait. */
+  readonly slots: number;
+  readonly maxWaiting: number;
   /** Filled share of the cache, 0 to 1. */
   readonly cacheUsage: number;
   /** Tokens of prompts that were computed. */

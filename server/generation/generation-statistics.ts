@@ -9,11 +9,13 @@ export interface HistogramNumbers {
   readonly sum: number;
 }
 
-/** Numbers to export, under the names that vLLM gives them; histograms and the usage in base units. */
+/** Numbers to export, under the names that vLLM gives them, where it has any; histograms and the usage in base units. */
 export interface GenerationSnapshot {
   readonly gauges: {
     readonly "vllm:num_requests_running": number;
     readonly "vllm:num_requests_waiting": number;
+    readonly tensorwire_generation_slots: number;
+    readonly tensorwire_generation_waiting_limit: number;
     /** A share of 1, in spite of its name. */
     readonly "vllm:kv_cache_usage_perc": number;
   };
@@ -89,7 +91,7 @@ function mapValues<K extends string, V>(
 
 /** Makes statistics without observations. */
 export function createGenerationStatistics(): GenerationStatistics {
-  const gauges = { running: 0, waiting: 0, cacheUsage: 0 };
+  const gauges = { running: 0, waiting: 0, slots: 0, maxWaiting: 0, cacheUsage: 0 };
   let promptTokens = 0;
   let generatedTokens = 0;
   const finished: Record<EndReason, number> = { stop: 0, length: 0, cancelled: 0, error: 0 };
@@ -100,6 +102,8 @@ export function createGenerationStatistics(): GenerationStatistics {
     add(observation) {
       gauges.running = observation.running;
       gauges.waiting = observation.waiting;
+      gauges.slots = observation.slots;
+      gauges.maxWaiting = observation.maxWaiting;
       gauges.cacheUsage = observation.cacheUsage;
       promptTokens += observation.promptTokens;
       generatedTokens += observation.generatedTokens;
@@ -114,6 +118,8 @@ export function createGenerationStatistics(): GenerationStatistics {
       gauges: {
         "vllm:num_requests_running": gauges.running,
         "vllm:num_requests_waiting": gauges.waiting,
+        tensorwire_generation_slots: gauges.slots,
+        tensorwire_generation_waiting_limit: gauges.maxWaiting,
         "vllm:kv_cache_usage_perc": gauges.cacheUsage,
       },
       counters: {

@@ -45,6 +45,8 @@ function joined(a: GenerationObservation, b: GenerationObservation): GenerationO
   return {
     running: b.running,
     waiting: b.waiting,
+    slots: b.slots,
+    maxWaiting: b.maxWaiting,
     cacheUsage: b.cacheUsage,
     promptTokens: a.promptTokens + b.promptTokens,
     generatedTokens: a.generatedTokens + b.generatedTokens,

@@ -72,6 +72,8 @@ for (const workers of [1, 2]) {
     const server = await startServer(t, [textModelFolder, "--workers", `${workers}`]);
     // A model that was never asked has metrics, too.
     t.is(await value(server, "vllm:generation_tokens_total"), 0);
+    t.is(await value(server, "tensorwire_generation_slots"), 8 * workers);
+    t.is(await value(server, "tensorwire_generation_waiting_limit"), 64 * workers);
     const asked = { prompt: "The Rays", max_tokens: 5, temperature: 0, ignore_eos: true };
     const texts = await Promise.all(
       // A connection each, so that both workers get some.

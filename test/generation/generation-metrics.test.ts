@@ -10,11 +10,13 @@ test("the text of the metrics is Prometheus', with cumulative buckets and vLLM's
   const registry = new Registry();
   const sources: GenerationMetricsSource[] = [];
   registerGenerationMetrics(registry, () => sources);
-  t.notRegex(await registry.metrics(), /^vllm/m);
+  t.notRegex(await registry.metrics(), /^(vllm|tensorwire)/m);
   const statistics = createGenerationStatistics();
   statistics.add({
     running: 2,
     waiting: 3,
+    slots: 8,
+    maxWaiting: 64,
     cacheUsage: 0.25,
     promptTokens: 7,
     generatedTokens: 5,
@@ -30,6 +32,8 @@ test("the text of the metrics is Prometheus', with cumulative buckets and vLLM's
   const has = (line: string) => t.true(lines.includes(line), line);
   has('vllm:num_requests_running{model_name="m",version="2"} 2');
   has('vllm:num_requests_waiting{model_name="m",version="2"} 3');
+  has('tensorwire_generation_slots{model_name="m",version="2"} 8');
+  has('tensorwire_generation_waiting_limit{model_name="m",version="2"} 64');
   has('vllm:kv_cache_usage_perc{model_name="m",version="2"} 0.25');
   has('vllm:prompt_tokens_total{model_name="m",version="2"} 7');
   has('vllm:generation_tokens_total{model_name="m",version="2"} 5');
@@ -49,5 +53,5 @@ test("the text of the metrics is Prometheus', with cumulative buckets and vLLM's
   // Counts are the source's: reading them twice does not double them.
   t.is(await registry.metrics(), lines.join("\n"));
   sources.length = 0;
-  t.notRegex(await registry.metrics(), /^vllm/m);
+  t.notRegex(await registry.metrics(), /^(vllm|tensorwire)/m);
 });

@@ -7,6 +7,8 @@ import {
 const nothing = {
   running: 0,
   waiting: 0,
+  slots: 4,
+  maxWaiting: 16,
   cacheUsage: 0,
   promptTokens: 0,
   generatedTokens: 0,
@@ -42,6 +44,8 @@ test("observations add up; how things stand is what the last one says", (t) => {
   t.deepEqual(gauges, {
     "vllm:num_requests_running": 1,
     "vllm:num_requests_waiting": 0,
+    tensorwire_generation_slots: 4,
+    tensorwire_generation_waiting_limit: 16,
     "vllm:kv_cache_usage_perc": 0,
   });
   t.deepEqual(counters, { "vllm:prompt_tokens_total": 10, "vllm:generation_tokens_total": 5 });
@@ -75,6 +79,7 @@ test("snapshots of instances are added up; of the shares of their caches the mea
   };
   const sum = sumSnapshots([snapshot(1, 0.5, 1), snapshot(2, 0.25, 1), snapshot(3, 0, 2)])!;
   t.is(sum.gauges["vllm:num_requests_running"], 6);
+  t.is(sum.gauges.tensorwire_generation_slots, 12);
   t.is(sum.gauges["vllm:kv_cache_usage_perc"], 0.25);
   t.is(sum.counters["vllm:generation_tokens_total"], 12);
   t.is(sum.finished.stop, 3);

@@ -9,6 +9,8 @@ const seconds = fc.array(fc.double({ min: 0, max: 100, noNaN: true }), { maxLeng
 const observation: fc.Arbitrary<GenerationObservation> = fc.record({
   running: fc.nat(8),
   waiting: fc.nat(8),
+  slots: fc.constant(8),
+  maxWaiting: fc.constant(8),
   cacheUsage: fc.double({ min: 0, max: 1, noNaN: true }),
   promptTokens: fc.nat(64),
   generatedTokens: fc.nat(8),

@@ -36,6 +36,8 @@ const entry = new URL(`../../../model/model-thread${import.meta.url.slice(-3)}`,
 const nothingRuns: GenerationObservation = {
   running: 0,
   waiting: 0,
+  slots: 0,
+  maxWaiting: 0,
   cacheUsage: 0,
   promptTokens: 0,
   generatedTokens: 0,
