@@ -6,6 +6,7 @@ import test, { type ExecutionContext } from "ava";
 import { type RunningServer, startServer } from "../support/command.ts";
 import { addModel } from "../support/onnx-model.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
+import { until } from "../support/until.ts";
 
 const linux = existsSync("/dev/shm") ? test : test.skip;
 
@@ -104,6 +105,22 @@ linux(
       t.regex(JSON.parse(refused.body).error, said);
     }
     t.is((await post(`${region(server)}/register`, { key, byte_size: 4 })).status, 409);
+    t.is((await post(`${server.url}/v2/systemsharedmemory/unregister`, {})).status, 200);
+    const audited = (): (readonly string[])[] =>
+      server
+        .stderr()
+        .split("\n")
+        .flatMap((line) => {
+          if (!line.includes('"audit":"control"')) return [];
+          const { call, region: name, object, outcome } = JSON.parse(line);
+          return [[call, name, object ?? "", outcome]];
+        });
+    await until(() => audited().length >= 3);
+    t.deepEqual(audited(), [
+      ["SystemSharedMemoryRegister", "r", key, "OK"],
+      ["SystemSharedMemoryRegister", "r", key, "SHARED_MEMORY_REGION_EXISTS"],
+      ["SystemSharedMemoryUnregister", "*", "", "OK"],
+    ]);
   },
 );
 
