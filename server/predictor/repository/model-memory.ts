@@ -2,6 +2,7 @@ import { modelLoadTimeout } from "../../errors/model-errors.ts";
 import type { CallAbort } from "../../rpc/call-context.ts";
 import { MemoryBudget, type Resident } from "../residency/memory-budget.ts";
 import { Turns } from "../residency/turns.ts";
+import { unlessAborted } from "../residency/unless-aborted.ts";
 import { WaitingCalls } from "../residency/waiting-calls.ts";
 import type { ServedModel } from "../served-model.ts";
 import type { ModelEntry } from "./model-entry.ts";
@@ -145,7 +146,12 @@ export class ModelMemory {
       lastUsedMs,
       stayUntilMs,
       holders: this.#holders(entry),
-      evict: (signal) => entry.exclusive(() => this.#loader.evict(entry, signal)),
+      // An unload that is under way is waited for no longer than for calls.
+      evict: (signal) =>
+        unlessAborted(
+          entry.exclusive(() => this.#loader.evict(entry, signal)),
+          signal,
+        ),
     };
   }
 

@@ -15,7 +15,13 @@ import { checkModelName, checkVersion } from "./model-name.ts";
 import { type ModelFolder, scanRepositories } from "./scan.ts";
 import { SettledFiles } from "./settled-files.ts";
 import { storeUpload, type UploadedModel } from "./uploaded-model.ts";
-import { answersCalls, knownModel, modelInMemory, type RestingModel } from "./version-state.ts";
+import {
+  answersCalls,
+  knownModel,
+  modelInMemory,
+  type RestingModel,
+  unloaded,
+} from "./version-state.ts";
 
 /** What a load may bring with it. */
 export interface LoadRequest {
@@ -378,7 +384,10 @@ export class Repository {
     return bytes <= budget.freeBytes || bytes > budget.limitBytes;
   }
 
-  #remove({ name, waiting }: ModelEntry): void {
+  #remove(entry: ModelEntry): void {
+    const { name, waiting } = entry;
+    // Whoever follows its readiness hears of its end.
+    for (const version of entry.versions) entry.set(version, unloaded);
     this.#models.delete(name);
     this.#files.forget(name);
     waiting.fail(modelNotFound(name));

@@ -539,3 +539,36 @@ test("files beside a model that are larger than the limit do not keep it out", a
   t.is(await ask(repository, "a"), 1);
   t.true(states(repository).includes("b/1 standby"));
 });
+
+test("a model whose folder went while it was on standby is gone, and whoever follows its readiness hears so", async (t) => {
+  const { repository, folder, readiness } = await open(t, modelFiles(small));
+  await repository.standByAll(["a"]);
+  await rm(join(folder, "a"), { recursive: true });
+  await repository.scan();
+  t.is(await reasonOf(ask(repository, "a")), "MODEL_NOT_FOUND");
+  t.deepEqual(readiness, [
+    ["a", true],
+    ["a", false],
+  ]);
+});
+
+test("a load waits for the memory of a model that is being unloaded, and no longer than the timeout", async (t) => {
+  const { repository, engine, clock } = await open(t, modelFiles(small), { limitBytes: 100 });
+  await repository.standByAll(["b", "c"]);
+  await repository.load("a");
+  const release = engine.hold("a");
+  const running = ask(repository, "a");
+  await engine.begun("a");
+  const unloaded = repository.unload("a");
+  await until(() => states(repository).includes("a/1 unloading"));
+  const late = reasonOf(repository.load("c"));
+  await until(() => clock.due().includes(1_000));
+  clock.advance(1_000);
+  t.is(await late, "MODEL_LOAD_TIMEOUT");
+  const other = ask(repository, "b");
+  release();
+  t.is(await running, 1);
+  await unloaded;
+  t.is(await other, 2);
+  t.deepEqual(engine.opened, ["a", "b"]);
+});
