@@ -104,7 +104,7 @@ export async function createServeHandler(
       return errorResponse(
         new TensorwireError(
           "ROUTE_NOT_FOUND",
-          `${request.method} ${path} is not served; docs/rest.md lists what is`,
+          `${request.method} ${path} is not served; ${servedInstead(path)}`,
           { path },
         ),
         path,
@@ -124,6 +124,13 @@ export async function createServeHandler(
       onInternalError,
     }),
   };
+}
+
+/** What a caller of a path that is none may want; `/v1` is KServe's, and most of OpenAI's clients expect theirs there. */
+function servedInstead(path: string): string {
+  return /^\/v1\/(chat\/)?(completions|embeddings|responses)$/.test(path)
+    ? "OpenAI's API is under /openai/v1: docs/generation.md"
+    : "docs/rest.md lists what is";
 }
 
 async function openStaticFiles(folder: string | undefined): Promise<StaticFiles | undefined> {

@@ -618,3 +618,10 @@ test("texts that are whole have a limit together, and streams have none", async 
     3 * 4_999,
   );
 });
+
+test("who looks for the API under /v1 is told where it is", async (t) => {
+  const { url } = await serving();
+  const response = await fetch(`${url}/v1/chat/completions`, { method: "POST", body: "{}" });
+  t.is(response.status, 404);
+  t.regex(((await response.json()) as { error: string }).error, /is under \/openai\/v1/);
+});
