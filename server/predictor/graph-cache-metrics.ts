@@ -22,6 +22,8 @@ export function observeGraphCache(
   const size = new Gauge({
     name: "tensorwire_graph_cache_bytes",
     help: "Bytes of the cache of optimised graphs when one was last kept",
+    // Workers share a folder.
+    aggregator: "max",
     registers: [registry],
   });
   let warned = false;

@@ -1,3 +1,6 @@
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { create } from "@bufbuild/protobuf";
 import test from "ava";
@@ -71,15 +74,21 @@ async function start(
   return predictor;
 }
 
-const predictors: Partial<Record<"inline" | "worker" | "cached", Predictor>> = {};
+const predictors: Partial<Record<"inline" | "worker" | "kept graphs" | "cached", Predictor>> = {};
+const keptGraphs = mkdtempSync(join(tmpdir(), "tensorwire-graphs-"));
 test.before(async () => {
   for (const execution of ["inline", "worker"] as const)
     predictors[execution] = await start("models", { onnx: { ...onnx, execution } });
+  const graphCache = { folder: keptGraphs, maxBytes: 64 * 1024 * 1024 };
+  const keeping = { onnx: { ...onnx, graphCache } };
+  await (await start("models", keeping)).close();
+  predictors["kept graphs"] = await start("models", keeping);
   const responseCache = { bytes: 64 * 1024 * 1024, models: "all" } as const;
   predictors.cached = await start("models", { responseCache });
 });
 test.after.always(async () => {
   for (const predictor of Object.values(predictors)) await predictor.close();
+  rmSync(keptGraphs, { recursive: true, force: true });
 });
 
 function toTensor(name: string, { datatype, shape, raw }: ExpectedTensor): Tensor {
@@ -92,13 +101,20 @@ function rawOf(tensor: Tensor): Uint8Array {
   return tensor.bytes ?? joinBytesElements(tensor.elements);
 }
 
+test("graphs of the models were kept, those that are adapted too", (t) => {
+  const files = readdirSync(join(keptGraphs, "tensorwire-graphs"));
+  const graphs = files.filter((name) => name.endsWith(".onnx"));
+  // Models with equal contents have one graph.
+  t.true(graphs.length > 20, files.join());
+});
+
 for (const { model, inputs, outputs } of readExpectations()) {
   const headers = [...inputs].map(([name, { datatype, shape }]) => ({
     name,
     datatype,
     shape: shape.map(BigInt),
   }));
-  for (const execution of ["inline", "worker"] as const) {
+  for (const execution of ["inline", "worker", "kept graphs"] as const) {
     test(`${model} answers raw to raw as ONNX Runtime in Python does, ${execution}`, async (t) => {
       const request = create(ModelInferRequestSchema, {
         modelName: model,
