@@ -1,3 +1,5 @@
+// The same heap as ours: else collections of what is read would be measured.
+import "../../server/cli/heap-flags.ts";
 import { readdirSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { join } from "node:path";

@@ -10,6 +10,9 @@ const leastUse = 0.5;
 /** Buffers are a multiple of this, so that messages of nearly the same size share them. */
 const granule = 64 * 1024;
 
+/** Size of the largest element of a tensor, in bytes. */
+const boundary = 8;
+
 /**
  * Buffers for large messages, used again: new memory of some megabytes costs more to map and to clear
  * than to fill, and each buffer that is dropped brings the next collection of garbage nearer. One pool
@@ -37,6 +40,11 @@ export class MessageBuffers {
     return Buffer.allocUnsafeSlow(Math.ceil(bytes / granule) * granule);
   }
 
+  /** A buffer for a message of so many bytes, which {@link placeMessage} puts into it. */
+  takeFor(messageBytes: number): Buffer {
+    return this.take(messageBytes + boundary - 1);
+  }
+
   /** Gives back a buffer of {@link take}, which nobody looks at any more. */
   give(buffer: Buffer): void {
     if (buffer.length > maxFreeBytes) return;
@@ -44,6 +52,16 @@ export class MessageBuffers {
     this.#freeBytes += buffer.length;
     while (this.#freeBytes > maxFreeBytes) this.#freeBytes -= this.#free.shift()!.length;
   }
+}
+
+/**
+ * The part of a buffer of {@link MessageBuffers.takeFor} in which a message goes: it ends on a boundary of 8
+ * bytes. What ends a ModelInferRequest is the contents of its last input, which have a whole number of
+ * elements, and so begin on a boundary of theirs: a model can read them where they lie.
+ */
+export function placeMessage(buffer: Buffer, messageBytes: number): Buffer {
+  const start = (boundary - (messageBytes % boundary)) % boundary;
+  return buffer.subarray(start, start + messageBytes);
 }
 
 /** The pool of the process. */

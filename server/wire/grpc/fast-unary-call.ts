@@ -5,7 +5,7 @@ import { fieldsToHeaders } from "../http2/header-fields.ts";
 import type { HeaderField } from "../http2/hpack/header-field.ts";
 import { HeaderTemplate, type OutgoingField } from "../http2/hpack/hpack-encoder.ts";
 import type { Http2Stream, StreamReceiver } from "../http2/http2-stream.ts";
-import { messageBuffers, pooledMessageBytes } from "../message-buffers.ts";
+import { messageBuffers, placeMessage, pooledMessageBytes } from "../message-buffers.ts";
 import type { Peer } from "../peer.ts";
 import { deadlineWheel, WheelTimer } from "../timer-wheel.ts";
 import type { FastRoute } from "./fast-route.ts";
@@ -238,8 +238,8 @@ export class FastUnaryCall extends WheelTimer implements StreamReceiver, FastCal
       this.#message = Buffer.allocUnsafeSlow(size);
       return true;
     }
-    this.#buffer = messageBuffers.take(size);
-    this.#message = this.#buffer.subarray(0, size);
+    this.#buffer = messageBuffers.takeFor(size);
+    this.#message = placeMessage(this.#buffer, size);
     // Its place is there: the peer need not wait for us on the way.
     this.#stream.expect(size);
     return true;

@@ -4,7 +4,6 @@ import { modelExecutionFailed, modelLoadFailed } from "../../../errors/model-err
 import { TensorwireError } from "../../../errors/tensorwire-error.ts";
 import type { Tensor } from "../../../tensor/tensor.ts";
 import type { EngineResult } from "../engine.ts";
-import { AlignedCopies } from "./aligned-copies.ts";
 import { FileSource, memorySource } from "./byte-source.ts";
 import type { GraphCacheOptions, GraphCacheReport } from "./graph-cache.ts";
 import { type GraphPlan, type GraphPort, planGraph } from "./graph-plan.ts";
@@ -45,7 +44,6 @@ export class OnnxSession {
   readonly #session: NativeSession;
   readonly #defaults: ReadonlyMap<string, OrtTensor>;
   readonly #outputByName: ReadonlyMap<string, GraphPort>;
-  readonly #copies = new AlignedCopies();
 
   private constructor(
     model: string,
@@ -108,7 +106,7 @@ export class OnnxSession {
     const feeds: Record<string, OrtTensor> = {};
     for (const port of this.inputs) {
       const tensor = inputs.find((input) => input.name === port.name);
-      if (tensor) feeds[port.sessionName] = toOrtTensor(this.#copies.align(tensor));
+      if (tensor) feeds[port.sessionName] = toOrtTensor(tensor);
       else {
         const value = this.#defaults.get(port.name);
         if (value) feeds[port.sessionName] = value;
