@@ -11,23 +11,33 @@ import { PeerGoneError } from "./request-signal.ts";
 const lingerBytes = 8 * 1024 * 1024;
 const lingerMs = 5_000;
 
+/** Bytes of an answer that are written at once: what a peer takes shows in such steps. */
+const stepBytes = 256 * 1024;
+
+/** Whoever the requests of a server are answered for; what is taken of the account is room for their messages. */
+export interface Http1Owner extends MemoryAccount {
+  /** Time for a peer to take a step of its answer, in ms. */
+  readonly stepTimeoutMs: number;
+  onError(error: Error): void;
+  /** A peer did not take a step of its answer in time; its connection is closed. */
+  onSlowRead(): void;
+}
+
 /**
  * Answers one HTTP/1.1 request through a universal handler. Never rejects.
  *
  * @param url - of the request, absolute
- * @param account - where room for its message is taken
  */
 export async function answerHttp1(
   request: IncomingMessage,
   response: ServerResponse,
   peer: Peer,
   url: string,
-  account: MemoryAccount,
   handler: UniversalHandlerFn,
-  onError: (error: Error) => void,
+  owner: Http1Owner,
 ): Promise<void> {
   const abort = new AbortController();
-  const memory = new AccountedMemory(account);
+  const memory = new AccountedMemory(owner);
   const body = new RequestBody({ stream: request, isCutShort: () => !request.complete });
   let bodyOfAnswer: AsyncIterator<Uint8Array> | undefined;
   // Both error when the socket breaks; the response's 'close' follows in every case.
@@ -50,10 +60,10 @@ export async function answerHttp1(
     });
     bodyOfAnswer = answer.body?.[Symbol.asyncIterator]();
     if (response.destroyed) leave(bodyOfAnswer);
-    else await writeResponse(request, response, answer, bodyOfAnswer);
+    else await writeResponse(request, response, answer, bodyOfAnswer, owner);
   } catch (error) {
     if (abort.signal.aborted) return;
-    onError(error instanceof Error ? error : new Error(String(error)));
+    owner.onError(error instanceof Error ? error : new Error(String(error)));
     leave(bodyOfAnswer);
     if (response.headersSent) response.destroy();
     else response.writeHead(500, { "content-length": 0 }).end();
@@ -113,6 +123,7 @@ async function writeResponse(
   response: ServerResponse,
   answer: UniversalServerResponse,
   body: AsyncIterator<Uint8Array> | undefined,
+  owner: Http1Owner,
 ): Promise<void> {
   response.statusCode = answer.status;
   if (!body || request.method === "HEAD") {
@@ -127,7 +138,7 @@ async function writeResponse(
   let next = await body.next();
   writeHeaders(response, answer.header);
   while (!next.done) {
-    if (!response.write(next.value)) await drained(response);
+    await writeInSteps(response, next.value, owner);
     if (response.destroyed) return;
     next = await body.next();
   }
@@ -139,6 +150,20 @@ async function writeResponse(
     if (trailers.length > 0) response.addTrailers(trailers);
   }
   response.end();
+}
+
+async function writeInSteps(
+  response: ServerResponse,
+  bytes: Uint8Array,
+  { stepTimeoutMs, onSlowRead }: Http1Owner,
+): Promise<void> {
+  for (let at = 0; at < bytes.byteLength && !response.destroyed; at += stepBytes) {
+    if (response.write(bytes.subarray(at, at + stepBytes))) continue;
+    await drained(response, stepTimeoutMs, () => {
+      onSlowRead();
+      response.destroy();
+    });
+  }
 }
 
 function writeHeaders(response: ServerResponse, header: Headers | undefined): void {

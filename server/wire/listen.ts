@@ -12,26 +12,20 @@ import {
 } from "node:net";
 import type { TLSSocket, Server as TlsServer } from "node:tls";
 import type { UniversalHandlerFn } from "@connectrpc/connect/protocol";
-import type { TensorwireError } from "../errors/tensorwire-error.ts";
 import { bindServer, bindUnixServer } from "./bind-server.ts";
 import type { StreamHandler } from "./caller-stream.ts";
 import { certificateNamesOf } from "./certificate-names.ts";
 import { type FastRoute, fastRouteOf } from "./grpc/fast-route.ts";
 import { FastUnaryCall } from "./grpc/fast-unary-call.ts";
 import { Http1Connection } from "./http1/http1-connection.ts";
-import { answerHttp1 } from "./http1-adapter.ts";
+import { answerHttp1, type Http1Owner } from "./http1-adapter.ts";
 import { Http2Connection } from "./http2/http2-connection.ts";
 import type { Http2Stream } from "./http2/http2-stream.ts";
 import type { RequestHead } from "./http2/message-head.ts";
 import { UniversalExchange } from "./http2/universal-exchange.ts";
 import type { Peer } from "./peer.ts";
 import { peerOfSocket } from "./peer-of-socket.ts";
-import {
-  type MemoryAccount,
-  type MemoryBudget,
-  memoryFull,
-  unboundedMemory,
-} from "./request-memory.ts";
+import { type MemoryBudget, memoryFull, unboundedMemory } from "./request-memory.ts";
 import { RequestUrls } from "./request-url.ts";
 import { sniffSocket } from "./socket-sniffer.ts";
 import { noRefusals, type WireRefusal } from "./wire-refusals.ts";
@@ -65,7 +59,7 @@ export async function listenWire(options: WireServerOptions): Promise<WireServer
   return host;
 }
 
-class WireHost implements WireServer, MemoryAccount {
+class WireHost implements WireServer {
   tcpAddress?: { readonly host: string; readonly port: number };
   unixPath?: string;
   readonly #options: WireServerOptions;
@@ -263,19 +257,6 @@ class WireHost implements WireServer, MemoryAccount {
     }
   }
 
-  // A connection of HTTP/1.1 has one request at a time, which the size of a message bounds.
-
-  reserve(bytes: number): TensorwireError | undefined {
-    const memory = this.#memory;
-    if (memory.take(bytes)) return undefined;
-    this.#refusals["server-memory"]++;
-    return memoryFull("server-memory", bytes, memory.limitBytes);
-  }
-
-  unreserve(bytes: number): void {
-    this.#memory.give(bytes);
-  }
-
   #peerOf(socket: Socket): Peer {
     return this.#certified.get(socket) ?? peerOfSocket(socket);
   }
@@ -300,6 +281,27 @@ class WireHost implements WireServer, MemoryAccount {
     socket.resume();
   }
 
+  #http1Owner(): Http1Owner {
+    const { onError } = this.#options;
+    const memory = this.#memory;
+    const refusals = this.#refusals;
+    return {
+      stepTimeoutMs: this.#limits.idleTimeoutMs,
+      onError: (error) => onError(error, "http1"),
+      onSlowRead() {
+        refusals["slow-read"]++;
+        onError(new Error("the peer does not take the answer"), "http1");
+      },
+      // A connection has one request at a time, which the size of a message bounds.
+      reserve(bytes) {
+        if (memory.take(bytes)) return undefined;
+        refusals["server-memory"]++;
+        return memoryFull("server-memory", bytes, memory.limitBytes);
+      },
+      unreserve: (bytes) => memory.give(bytes),
+    };
+  }
+
   #createHttp1(handler: UniversalHandlerFn): Http1Server {
     const { onError } = this.#options;
     const limits = this.#limits;
@@ -314,6 +316,7 @@ class WireHost implements WireServer, MemoryAccount {
     });
     // The server is handed its sockets and never listens; this event starts its watch on slow headers.
     server.emit("listening");
+    const owner = this.#http1Owner();
     const current = new WeakMap<Socket, IncomingMessage>();
     server.timeout = limits.idleTimeoutMs;
     server.on("timeout", (socket) => {
@@ -335,9 +338,7 @@ class WireHost implements WireServer, MemoryAccount {
       });
       const scheme = "encrypted" in socket ? "https" : "http";
       const url = this.#urls.of(scheme, request.headers.host, request.url ?? "/");
-      void answerHttp1(request, response, this.#peerOf(socket), url, this, handler, (error) =>
-        onError(error, "http1"),
-      );
+      void answerHttp1(request, response, this.#peerOf(socket), url, handler, owner);
     });
     server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
       onError(error, "http1");

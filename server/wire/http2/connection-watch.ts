@@ -18,8 +18,11 @@ export interface ConnectionTimes {
   readonly keepAliveTimeoutMs: number;
 }
 
-/** Bytes that an answer or a request moves on in the time for a stall, if it has as many left: no byte a minute. */
-const leastMovedBytes = 1024;
+/**
+ * Bytes a second that an answer which waits, or a unary request, moves on at least: a byte now and then would
+ * hold its memory for days.
+ */
+const leastBytesPerSecond = 512;
 
 /** Times a turn of the watch is shorter than the shortest of the times. */
 const turnsPerTime = 4;
@@ -29,6 +32,8 @@ export class ConnectionWatch extends WheelTimer {
   readonly #connection: Http2Connection;
   readonly #times: ConnectionTimes;
   readonly #turnMs: number;
+  /** Bytes that are to move on in the time for a stall. */
+  readonly #leastBytes: number;
   #begun = 0;
   #handshakeDone = false;
   /** Since when the same frame or header block has not ended, and which that is. */
@@ -46,6 +51,7 @@ export class ConnectionWatch extends WheelTimer {
     super();
     this.#connection = connection;
     this.#times = times;
+    this.#leastBytes = Math.ceil((times.stallTimeoutMs / 1000) * leastBytesPerSecond);
     const shortest = Math.min(
       times.handshakeTimeoutMs,
       times.idleTimeoutMs,
@@ -169,7 +175,7 @@ export class ConnectionWatch extends WheelTimer {
   /** True if the socket takes nothing of what waits for it. */
   #isStuck(now: number): boolean {
     const { output } = this.#connection;
-    if (output.pendingBytes === 0 || output.takenBytes - this.#takenBytes >= leastMovedBytes) {
+    if (output.pendingBytes === 0 || output.takenBytes - this.#takenBytes >= this.#leastBytes) {
       this.#takenBytes = output.takenBytes;
       this.#takenAt = now;
       return false;
@@ -184,7 +190,7 @@ export class ConnectionWatch extends WheelTimer {
     const moved = stream.sentBytes + stream.received;
     if (
       (!sends && !stream.awaitsData) ||
-      moved - stream.movedBytes >= leastMovedBytes ||
+      moved - stream.movedBytes >= this.#leastBytes ||
       stream.stalledSince === -1
     ) {
       stream.movedBytes = moved;
