@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import type { ModelConfig } from "../../../gen/inference/model_config_pb.ts";
 import { parameterInvalid } from "../../errors/request-errors.ts";
 import { initialStateFolder } from "../sequences/read-states.ts";
+import { warmUpFolder } from "../warm-up/configured-samples.ts";
 import { compareVersions, isVersionName } from "./model-name.ts";
 import type { ModelFolder } from "./scan.ts";
 
@@ -17,8 +18,10 @@ export interface UploadedModel {
 /** A file of a version folder, or one in a folder of it. */
 const filePattern = /^\d+(?:\/[A-Za-z0-9_][A-Za-z0-9_.-]*){1,4}$/;
 
-/** A file that sequence_batching names as the start of a state. */
-const statePattern = new RegExp(`^${initialStateFolder}/[A-Za-z0-9_][A-Za-z0-9_.-]*$`);
+/** A file that the configuration names: the start of a state of sequences, or the data of a warm-up. */
+const namedPattern = new RegExp(
+  `^(?:${initialStateFolder}|${warmUpFolder})/[A-Za-z0-9_][A-Za-z0-9_.-]*$`,
+);
 
 /**
  * Writes the files of a load request (Triton's parameters `file:<version>/<file>`) where the engine can
@@ -41,12 +44,12 @@ export async function storeUpload(
     );
   }
   for (const path of files.keys()) {
-    if (statePattern.test(path)) continue;
+    if (namedPattern.test(path)) continue;
     if (!filePattern.test(path) || !isVersionName(path.split("/")[0]!)) {
       throw parameterInvalid(
         `file:${path}`,
         JSON.stringify(path),
-        'a path as "1/model.onnx" or "initial_state/NAME", a version and a file of letters, digits, "_", "-" and "."',
+        'a path as "1/model.onnx", "initial_state/NAME" or "warmup/NAME", a version and a file of letters, digits, "_", "-" and "."',
       );
     }
   }
@@ -57,7 +60,7 @@ export async function storeUpload(
       const target = join(path, file);
       await mkdir(dirname(target), { recursive: true });
       await writeFile(target, bytes);
-      if (!statePattern.test(file)) versions.add(file.split("/")[0]!);
+      if (!namedPattern.test(file)) versions.add(file.split("/")[0]!);
     }
     const folders = [...versions]
       .sort(compareVersions)

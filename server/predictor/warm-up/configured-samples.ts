@@ -37,7 +37,7 @@ export interface WarmUpModel {
 }
 
 /** Folder of a model in which the files of `input_data_file` lie. */
-const dataFolder = "warmup";
+export const warmUpFolder = "warmup";
 /** Contents of one sample at most, in bytes. */
 const maxBytes = 256 * 1024 * 1024;
 const maxRuns = 10_000;
@@ -176,17 +176,17 @@ async function readContents(
 ): Promise<Contents> {
   const named = JSON.stringify(filename);
   if (!filename.split("/").every(isPlainFileName))
-    fail(`has input_data_file ${named}, expected a path within the folder ${dataFolder}`);
+    fail(`has input_data_file ${named}, expected a path within the folder ${warmUpFolder}`);
   let file: Uint8Array;
   try {
-    const path = join(folder, dataFolder, filename);
+    const path = join(folder, warmUpFolder, filename);
     const { size } = await stat(path);
     if (size > maxBytes) throw new Error(`it has ${size} bytes`);
     // Of its own memory, so that elements of any width are aligned.
     file = new Uint8Array(await readFile(path));
   } catch (error) {
     return fail(
-      `has input_data_file ${named}, which cannot be read from ${dataFolder}/: ${messageOf(error)}`,
+      `has input_data_file ${named}, which cannot be read from ${warmUpFolder}/: ${messageOf(error)}`,
       error,
     );
   }

@@ -1,4 +1,6 @@
+import { mkdtempSync } from "node:fs";
 import { rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import test, { type ExecutionContext } from "ava";
@@ -14,6 +16,11 @@ import { type StubEngine, stubEngine, stubFile } from "../../support/stub-engine
 import { temporaryFolder, writeFiles } from "../../support/temporary-folder.ts";
 import { until } from "../../support/until.ts";
 import { type VirtualClock, virtualClock } from "../../support/virtual-clock.ts";
+
+// Files of load requests go where no other test counts them.
+const temporary = mkdtempSync(join(tmpdir(), "tensorwire-test-"));
+process.env.TMPDIR = temporary;
+test.after.always(() => rm(temporary, { recursive: true, force: true }));
 
 interface Fixture {
   readonly folder: string;

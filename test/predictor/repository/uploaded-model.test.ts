@@ -113,6 +113,26 @@ test.serial("a model that no folder has comes and goes, over REST in base64 too"
   });
   t.is(answer.status, 200, await answer.text());
   t.is(await ask(client, "fresh"), 9);
+  const warmed = {
+    ...upload(4),
+    config: {
+      string_param: JSON.stringify({
+        model_warmup: [
+          {
+            name: "w",
+            batch_size: 1,
+            inputs: { x: { data_type: "TYPE_FP32", dims: [1], input_data_file: "value" } },
+          },
+        ],
+      }),
+    },
+  };
+  const short = await t.throwsAsync(
+    load(client, "fresh", { ...warmed, "file:warmup/value": { bytes_param: Buffer.alloc(2) } }),
+  );
+  t.regex(short?.message ?? "", /"value" of 2 bytes, expected 4/);
+  await load(client, "fresh", { ...warmed, "file:warmup/value": { bytes_param: Buffer.alloc(4) } });
+  t.is(await ask(client, "fresh"), 4);
   const outside = await fetch(`${url}/v2/repository/models/fresh/load`, {
     method: "POST",
     body: JSON.stringify({ parameters: { config: "{}", "file:1/../../x": "AAAA" } }),
