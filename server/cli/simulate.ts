@@ -19,7 +19,7 @@ import { simulateSettings } from "../config/simulate-settings.ts";
 import { messageOf } from "../errors/from-unknown.ts";
 import { TensorwireError } from "../errors/tensorwire-error.ts";
 import { exitCodes } from "../lifecycle/exit-codes.ts";
-import { createRandom } from "../optimize/random.ts";
+import { createRandom } from "../random/random.ts";
 import type { Command } from "./command.ts";
 import type { Program } from "./program.ts";
 import { simulationJson, simulationText } from "./simulation-report.ts";
@@ -75,8 +75,8 @@ async function simulateLoad(argv: readonly string[], program: Program): Promise<
       },
       maxWaiting: values["max-waiting"],
       timeoutMs: values["request-timeout"],
-      arrivals: createRandom(values.seed),
-      services: createRandom(~values.seed),
+      arrivals: createRandom(BigInt(values.seed)),
+      services: createRandom(BigInt(~values.seed)),
     }),
   );
   if (values.svg !== undefined) {

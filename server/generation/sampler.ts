@@ -1,5 +1,5 @@
+import { createRandom, type Random } from "../random/random.ts";
 import type { CheckedParameters } from "./generation-parameters.ts";
-import { createRandom, type Random } from "./random.ts";
 
 /** A token and the natural logarithm of its probability, by the model alone. */
 export interface RankedToken {

@@ -1,8 +1,8 @@
 import { Tensor as OrtTensor } from "onnxruntime-node";
 import { modelUnsupported } from "../errors/model-errors.ts";
+import { createNormal, createRandom } from "../random/random.ts";
 import { numberToFp16 } from "../tensor/half.ts";
 import { elementCount } from "../tensor/shape.ts";
-import { createNormal, createRandom } from "./random.ts";
 import type { Feeds, RuntimePort } from "./runtime.ts";
 
 /** What decides generated inputs. */
@@ -31,9 +31,9 @@ export function generateFeeds(
   inputs: readonly RuntimePort[],
   { seed, rows, shapes, integersBelow }: GeneratedInputs,
 ): Feeds {
-  const random = createRandom(seed);
+  const random = createRandom(BigInt(seed));
   const normal = createNormal(random);
-  const integer = (): number => Math.floor(random() * integersBelow);
+  const integer = (): number => Math.floor(random.next() * integersBelow);
   const feeds: Record<string, OrtTensor> = {};
   for (const { name, type, shape } of inputs) {
     const sized = shape.map((size, axis) =>

@@ -1,6 +1,6 @@
 import test from "ava";
 import { createClient, InferenceError, tensor } from "../../clients/typescript/src/node.ts";
-import { createRandom } from "../../server/generation/random.ts";
+import { createRandom } from "../../server/random/random.ts";
 import { type RunningServer, startServer } from "../support/command.ts";
 import { readEvents } from "../support/event-stream.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";

@@ -1,3 +1,4 @@
+import type { Random } from "../../random/random.ts";
 import { EventHeap } from "./event-heap.ts";
 import type { LoadCurve } from "./load-curve.ts";
 import { type PodModel, SimulatedPod } from "./simulated-pod.ts";
@@ -13,9 +14,9 @@ export interface SimulationOptions {
   readonly maxWaiting: number;
   /** Time after which a request that still waits has failed, in ms. */
   readonly timeoutMs: number;
-  /** Numbers of [0, 1): when requests come, and how long they take. */
-  readonly arrivals: () => number;
-  readonly services: () => number;
+  /** When requests come, and how long they take. */
+  readonly arrivals: Random;
+  readonly services: Random;
 }
 
 /** One second of a simulation. */
@@ -153,7 +154,7 @@ class Run {
     while (now < load.seconds) {
       const second = Math.floor(now);
       const rate = load.rateAt(second + 0.5);
-      const gap = rate > 0 ? -Math.log(1 - arrivals()) / rate : Number.POSITIVE_INFINITY;
+      const gap = rate > 0 ? -Math.log(1 - arrivals.next()) / rate : Number.POSITIVE_INFINITY;
       if (now + gap < second + 1) {
         this.#events.push({ at: (now + gap) * 1000, kind: "arrival" });
         return;
@@ -189,7 +190,7 @@ class Run {
 
   #begin(pod: SimulatedPod, cameAt: number): void {
     const { pods, services } = this.#options;
-    const factor = pods.distribution === "fixed" ? 1 : -Math.log(1 - services());
+    const factor = pods.distribution === "fixed" ? 1 : -Math.log(1 - services.next());
     pod.running++;
     this.#events.push({ at: this.#now + pods.serviceMs * factor, kind: "done", pod, cameAt });
   }

@@ -15,7 +15,7 @@ import {
   type SimulatedScaler,
 } from "../../../server/autoscaling/simulation/simulated-scaler.ts";
 import { slices, summarize } from "../../../server/autoscaling/simulation/summary.ts";
-import { createRandom } from "../../../server/optimize/random.ts";
+import { createRandom } from "../../../server/random/random.ts";
 
 const pods: PodModel = {
   startMs: 10_000,
@@ -36,8 +36,8 @@ function run(
     pods,
     maxWaiting: 100_000,
     timeoutMs: 300_000,
-    arrivals: createRandom(1),
-    services: createRandom(2),
+    arrivals: createRandom(1n),
+    services: createRandom(2n),
     ...given,
   });
 }

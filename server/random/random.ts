@@ -48,3 +48,8 @@ function splitmix64(seed: bigint): number[] {
   }
   return halves;
 }
+
+/** Numbers of the standard normal distribution (Box and Muller 1958), made of those of `random`. */
+export function createNormal(random: Random): () => number {
+  return () => Math.sqrt(-2 * Math.log(1 - random.next())) * Math.cos(2 * Math.PI * random.next());
+}

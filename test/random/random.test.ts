@@ -1,6 +1,6 @@
 import test from "ava";
 import fc from "fast-check";
-import { createRandom, xoshiro128 } from "../../server/generation/random.ts";
+import { createRandom, xoshiro128 } from "../../server/random/random.ts";
 
 /** xoshiro128starstar.c line by line, in integers that do not overflow. */
 function reference(state: bigint[], count: number): bigint[] {
