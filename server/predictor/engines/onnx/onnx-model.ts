@@ -6,6 +6,7 @@ import { memoryGrowth } from "../memory-growth.ts";
 import { providerText } from "./execution-providers.ts";
 import type { GraphCacheReport } from "./graph-cache.ts";
 import type { GraphPort } from "./graph-plan.ts";
+import { InlineJudge, slowestInlineNs } from "./inline-judge.ts";
 import { prepareRuntime } from "./native-session.ts";
 import { OnnxSession, type OnnxSessionOptions } from "./onnx-session.ts";
 import {
@@ -22,19 +23,6 @@ import type { WorkerPool } from "./worker-pool.ts";
 
 /** Where calls may run: in the thread of the sockets, in a worker thread, or as measured. */
 export type Execution = "auto" | "inline" | "worker";
-
-/**
- * Longest time for which one call may hold up the thread of the sockets, in ns. One that takes longer
- * shows that the time does not grow with the size as warm-up foretold.
- */
-const defaultSlowestInlineNs = 2_000_000;
-
-/**
- * What the moving mean of the times of inline calls takes of each, and the most that one call counts,
- * in times of what is too slow: a collection of garbage can hold up any call.
- */
-const meanShare = 1 / 16;
-const mostOfOneCall = 8;
 
 /** Bounds of the measurement of one warm-up sample: runs, and time in ms from which on none is added. */
 const maxWarmUpRuns = 50;
@@ -72,11 +60,8 @@ export interface OnnxModelOptions {
   readonly cores?: number;
   /** Told of each look into the graph cache. */
   readonly onGraphCache?: (report: GraphCacheReport) => void;
-  /**
-   * Time of an inline call, in ns, above which a model leaves the thread of the sockets for good; 2 ms
-   * without it.
-   */
-  readonly slowestInlineNs?: number;
+  /** Says when the model leaves the thread of the sockets for good; 2 ms a call without it. */
+  readonly judge?: InlineJudge;
 }
 
 /**
@@ -101,7 +86,7 @@ export class OnnxModel implements EngineModel {
   readonly #cores: number;
   readonly #log: Log;
   readonly #pool: WorkerPool;
-  readonly #slowestInlineNs: number;
+  readonly #judge: InlineJudge;
   readonly #onGraphCache: OnnxModelOptions["onGraphCache"];
   readonly #timeFollowsSize: boolean;
   /** Sessions in workers; `undefined` until they are needed. */
@@ -117,8 +102,6 @@ export class OnnxModel implements EngineModel {
   #briefBytes = 0;
   #briefCalls = 0;
   #workersOpen = false;
-  /** Moving mean of the times of inline calls. */
-  #meanNs = 0;
 
   private constructor(
     pool: WorkerPool,
@@ -128,7 +111,7 @@ export class OnnxModel implements EngineModel {
       execution,
       cores = Number.POSITIVE_INFINITY,
       onGraphCache,
-      slowestInlineNs = defaultSlowestInlineNs,
+      judge = new InlineJudge(slowestInlineNs),
     }: OnnxModelOptions,
     log: Log,
     declared: Pick<OnnxSession, "inputs" | "outputs" | "timeFollowsSize" | "isDeterministic">,
@@ -146,7 +129,7 @@ export class OnnxModel implements EngineModel {
     this.#cores = cores;
     this.#log = log;
     this.#pool = pool;
-    this.#slowestInlineNs = slowestInlineNs;
+    this.#judge = judge;
     this.#onGraphCache = onGraphCache;
   }
 
@@ -252,8 +235,10 @@ export class OnnxModel implements EngineModel {
   runNow(inputs: readonly Tensor[], outputNames: readonly string[]): EngineResult | undefined {
     const inline = this.#inline;
     if (!inline || inputBytes(inputs) > this.#inlineBytes) return undefined;
+    const begun = this.#judge.begin();
     const result = inline.run(inputs, outputNames);
-    if (this.#execution === "auto") this.#judgeInline(result.inferNs);
+    const slow = this.#execution === "auto" && this.#judge.tooSlow(result.inferNs, begun);
+    if (slow) this.#leaveInline(result.inferNs);
     return result;
   }
 
@@ -380,16 +365,6 @@ export class OnnxModel implements EngineModel {
   #logPlaced(measured: readonly WarmUpSample[], inlineBytes: number): void {
     const { model } = this.#options;
     this.#log.debug({ model, measured, inlineBytes }, "placed a model by its warm-up");
-  }
-
-  /**
-   * Takes the model off this thread when calls are slow again and again. One alone says little: a
-   * collection of garbage or another process may have held up the thread.
-   */
-  #judgeInline(inferNs: number): void {
-    const slowest = this.#slowestInlineNs;
-    this.#meanNs += (Math.min(inferNs, mostOfOneCall * slowest) - this.#meanNs) * meanShare;
-    if (this.#meanNs > slowest) this.#leaveInline(inferNs);
   }
 
   /** Sends every further call to the worker. */
