@@ -29,7 +29,15 @@ const parts = {
     run: () => runProgram(node, ["scripts/build-page.mjs"]),
   },
   server: {
-    sources: ["server", "clients/typescript/src", "gen", "tsconfig.json"],
+    sources: [
+      "server",
+      "clients/typescript/src",
+      "gen",
+      "tsconfig.json",
+      "tsconfig.model-types.json",
+      "scripts/bundle.mjs",
+      "package.json",
+    ],
     output: inRoot("dist"),
     run: () => runProgram(node, ["scripts/build-server.mjs"]),
   },

@@ -29,12 +29,11 @@ const maxWarmUpRuns = 50;
 const maxWarmUpMs = 50;
 
 /**
- * Time in ms from which on no run of a sample is added where the thread of the sockets runs it. There are
- * at least so many runs if none took longer than that: the first are slow, with code that was not compiled
- * yet, and on a busy machine the time may be over with them.
+ * Time in ms from which on no run of a sample is added where the thread of the sockets runs it, if the
+ * fastest took longer than the other, in ns. One that may belong there has all its runs: the first are
+ * slow, with code that was not compiled yet, and on a busy machine the time may be over with them.
  */
 const maxInlineMs = 3;
-const leastInlineRuns = 20;
 const doubtlessNs = 200_000;
 
 /** Calls of up to 1 ms that are computed in the thread of the sockets before a worker is opened for such. */
@@ -314,8 +313,8 @@ export class OnnxModel implements EngineModel {
       let inferNs = Number.POSITIVE_INFINITY;
       const begun = performance.now();
       for (let run = 0; run < maxWarmUpRuns; run++) {
-        const isSure = run >= leastInlineRuns || inferNs > doubtlessNs;
-        if (run > 0 && isSure && performance.now() - begun > maxInlineMs) break;
+        const isSlow = run > 0 && inferNs > doubtlessNs;
+        if (isSlow && performance.now() - begun > maxInlineMs) break;
         inferNs = Math.min(inferNs, inline.run(inputs, outputNames).inferNs);
       }
       const bytes = inputBytes(inputs);
