@@ -10,7 +10,7 @@ import { modelConfigInvalid, modelUnsupported } from "../../errors/model-errors.
 import { CustomExecutor } from "../engines/custom/custom-executor.ts";
 import { ModelThread, type ModelThreadOptions } from "../engines/custom/model-thread.ts";
 import { threadSequences } from "../engines/custom/thread-sequences.ts";
-import { memoryGrowth } from "../engines/memory-growth.ts";
+import { measureGrowth } from "../engines/memory-growth.ts";
 import { completeConfig, type ModelKind } from "../model-config/complete-config.ts";
 import { readInstances } from "../model-config/read-instances.ts";
 import { readAllLabels } from "../model-config/read-labels.ts";
@@ -80,8 +80,7 @@ export async function loadCustom(
     throw modelUnsupported(name, "a model that comes with the request must be data, not code");
   }
   const count = readInstances(name, given);
-  const growth = memoryGrowth();
-  const threads = await startThreads(count, {
+  const options: ModelThreadOptions = {
     name,
     version,
     path,
@@ -90,8 +89,10 @@ export async function loadCustom(
     heapLimitMb: readHeapLimit(name, given),
     backend: context.backend,
     log: context.log,
-  });
-  const memoryBytes = growth();
+  };
+  const { value: threads, bytes: memoryBytes } = await measureGrowth(() =>
+    startThreads(count, options),
+  );
   try {
     const { model } = threads[0]!;
     const config = given ? clone(ModelConfigSchema, given) : create(ModelConfigSchema);

@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Log } from "../../../observability/log.ts";
 import { type Tensor, tensorByteLength } from "../../../tensor/tensor.ts";
 import type { EngineModel, EngineResult } from "../engine.ts";
-import { memoryGrowth } from "../memory-growth.ts";
+import { measureGrowth } from "../memory-growth.ts";
 import { providerText } from "./execution-providers.ts";
 import type { GraphCacheReport } from "./graph-cache.ts";
 import type { GraphPort } from "./graph-plan.ts";
@@ -164,13 +164,14 @@ export class OnnxModel implements EngineModel {
   ): Promise<OnnxModel> {
     // What the runtime takes for itself is no model's.
     prepareRuntime();
-    const growth = memoryGrowth();
     const [settings = cpuSettings] = options.instances;
-    const inline = await OnnxSession.load({ ...options.session, settings, intraOpThreads: 1 });
+    const { value: inline, bytes } = await measureGrowth(() =>
+      OnnxSession.load({ ...options.session, settings, intraOpThreads: 1 }),
+    );
     const model = new OnnxModel(pool, options, log, inline);
     if (inline.graphCache) options.onGraphCache?.(inline.graphCache);
     model.#inline = inline;
-    model.#inlineMemoryBytes = Math.max(growth(), inline.fileBytes);
+    model.#inlineMemoryBytes = Math.max(bytes, inline.fileBytes);
     if (options.execution === "inline") model.#inlineBytes = Number.POSITIVE_INFINITY;
     return model;
   }
@@ -205,11 +206,11 @@ export class OnnxModel implements EngineModel {
     if (!first) throw new Error("warm-up needs a sample");
     const inline = this.#inline;
     const remotes = inline ? undefined : await this.#workers();
-    const growth = memoryGrowth();
-    const { outputs } = inline
-      ? this.#runFirst(inline, first, outputNames)
-      : await remotes!.run(first, outputNames);
-    this.#runMemoryBytes = growth() * this.instances;
+    const { value, bytes } = await measureGrowth(() =>
+      inline ? this.#runFirst(inline, first, outputNames) : remotes!.run(first, outputNames),
+    );
+    const { outputs } = value;
+    this.#runMemoryBytes = bytes * this.instances;
     if (this.#execution === "auto" && this.#timeFollowsSize && this.#onCpu) {
       const placed = measuring.then(() =>
         inline
@@ -380,9 +381,10 @@ export class OnnxModel implements EngineModel {
 
   async #openInline(bytes: number): Promise<void> {
     const [settings = cpuSettings] = this.#settings;
-    const growth = memoryGrowth();
-    const inline = await OnnxSession.load({ ...this.#options, settings, intraOpThreads: 1 });
-    this.#inlineMemoryBytes = Math.max(growth(), inline.fileBytes);
+    const { value: inline, bytes: grown } = await measureGrowth(() =>
+      OnnxSession.load({ ...this.#options, settings, intraOpThreads: 1 }),
+    );
+    this.#inlineMemoryBytes = Math.max(grown, inline.fileBytes);
     if (inline.graphCache) this.#onGraphCache?.(inline.graphCache);
     this.#inlineBytes = bytes;
     this.#inline = inline;

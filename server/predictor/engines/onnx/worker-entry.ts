@@ -1,7 +1,7 @@
 import { parentPort } from "node:worker_threads";
 import { toPortable } from "../../../errors/portable-error.ts";
 import { packTensors, unpackTensor } from "../../../tensor/packed-tensor.ts";
-import { memoryGrowth } from "../memory-growth.ts";
+import { measureGrowth } from "../memory-growth.ts";
 import { prepareRuntime } from "./native-session.ts";
 import { OnnxSession } from "./onnx-session.ts";
 import type { WorkerAnswer, WorkerRequest } from "./worker-messages.ts";
@@ -42,12 +42,14 @@ async function perform(
     case "load": {
       // What the runtime takes for itself is no model's.
       prepareRuntime();
-      const growth = memoryGrowth();
-      const session = await OnnxSession.load(request.options);
+      const { value: session, bytes } = await measureGrowth(
+        () => OnnxSession.load(request.options),
+        request.measurements,
+      );
       sessions.set(number, session);
       const { inputs, outputs, timeFollowsSize, isDeterministic, graphCache } = session;
       // Sessions that reuse memory which others freed grow the process by less than what they hold.
-      const memoryBytes = Math.max(growth(), session.fileBytes);
+      const memoryBytes = Math.max(bytes, session.fileBytes);
       const found = { inputs, outputs, timeFollowsSize, isDeterministic, memoryBytes, graphCache };
       return { message: { kind: "loaded", id, ...found } };
     }

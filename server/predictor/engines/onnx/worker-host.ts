@@ -7,6 +7,7 @@ import type { Log } from "../../../observability/log.ts";
 import { packTensors, unpackTensor } from "../../../tensor/packed-tensor.ts";
 import type { Tensor } from "../../../tensor/tensor.ts";
 import type { EngineResult } from "../engine.ts";
+import { openMeasurements } from "../memory-growth.ts";
 import type { GraphCacheReport } from "./graph-cache.ts";
 import type { GraphPort } from "./graph-plan.ts";
 import type { OnnxSessionOptions } from "./onnx-session.ts";
@@ -85,7 +86,11 @@ export class WorkerHost {
     const session = this.#nextSession++;
     this.sessionCount++;
     try {
-      const loaded = await this.#request("load", options.model, { session, options });
+      const loaded = await this.#request("load", options.model, {
+        session,
+        options,
+        measurements: openMeasurements,
+      });
       if (loaded.kind !== "loaded") throw new Error(`a worker answered ${loaded.kind} to load`);
       this.#sessions.set(session, options);
       this.#ready.add(session);
@@ -237,7 +242,11 @@ export class WorkerHost {
   async #restart(): Promise<void> {
     for (const [session, options] of this.#sessions) {
       try {
-        await this.#request("load", options.model, { session, options });
+        await this.#request("load", options.model, {
+          session,
+          options,
+          measurements: openMeasurements,
+        });
         this.#ready.add(session);
       } catch (error) {
         this.#log.error(

@@ -1,5 +1,6 @@
 import type { PortableError } from "../../../errors/portable-error.ts";
 import type { PackedTensor } from "../../../tensor/packed-tensor.ts";
+import type { OpenMeasurements } from "../memory-growth.ts";
 import type { GraphCacheReport } from "./graph-cache.ts";
 import type { GraphPort } from "./graph-plan.ts";
 import type { OnnxSessionOptions } from "./onnx-session.ts";
@@ -11,6 +12,7 @@ export type WorkerRequest =
       readonly id: number;
       readonly session: number;
       readonly options: OnnxSessionOptions;
+      readonly measurements: OpenMeasurements;
     }
   | {
       readonly kind: "run";
