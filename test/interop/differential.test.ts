@@ -9,20 +9,22 @@ const script = (name: string): string =>
 
 const python = findPython("triton");
 
-(python ? test : test.skip)(
-  "every datatype in every form, shared runs and an ensemble agree with ONNX Runtime in Python",
-  async (t) => {
-    const folder = await temporaryFolder(t);
-    const made = await runTool(python!, [script("differential_models"), folder]);
-    t.is(made.code, 0, made.output);
-    const server = await startServer(t, [folder]);
-    const { code, output } = await runTool(python!, [
-      script("differential"),
-      server.address,
-      folder,
-    ]);
-    t.is(code, 0, output);
-    t.regex(output, /^seed \d+/);
-    t.regex(output, /\d+ checks\n$/);
-  },
-);
+for (const execution of ["auto", "worker"]) {
+  (python ? test : test.skip)(
+    `every datatype in every form, shared runs and an ensemble agree with ONNX Runtime in Python, with --execution ${execution}`,
+    async (t) => {
+      const folder = await temporaryFolder(t);
+      const made = await runTool(python!, [script("differential_models"), folder]);
+      t.is(made.code, 0, made.output);
+      const server = await startServer(t, [folder, "--execution", execution]);
+      const { code, output } = await runTool(python!, [
+        script("differential"),
+        server.address,
+        folder,
+      ]);
+      t.is(code, 0, output);
+      t.regex(output, /^seed \d+/);
+      t.regex(output, /\d+ checks\n$/);
+    },
+  );
+}
