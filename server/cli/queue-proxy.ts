@@ -11,6 +11,7 @@ import { connectProcess } from "../lifecycle/process-events.ts";
 import type { Log } from "../observability/log.ts";
 import type { LogLevel } from "../observability/log-settings.ts";
 import { createLogger } from "../observability/logger.ts";
+import { adaptiveDefaults } from "../queue-proxy/queue/adaptive-limit.ts";
 import { breakerPolicy, type QueuePolicy } from "../queue-proxy/queue/queue-policy.ts";
 import { createQueueProxy, type QueueProxy } from "../queue-proxy/queue-proxy.ts";
 import { readRules } from "../queue-proxy/rules/read-rules.ts";
@@ -162,7 +163,8 @@ function followRules(
 }
 
 function policyOf(values: QueueProxyValues, { containerConcurrency }: KnativeEnvironment) {
-  const policy = breakerPolicy(containerConcurrency);
+  const adaptive = values["adaptive-concurrency"] ? adaptiveDefaults : undefined;
+  const policy = { ...breakerPolicy(containerConcurrency), adaptive };
   const depth = values["queue-depth"];
   return depth === 0 ? policy : { ...policy, maxWaiting: depth };
 }

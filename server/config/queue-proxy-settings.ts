@@ -72,6 +72,12 @@ export const queueProxySettings = {
     max: 10_000_000,
     help: "Calls that may wait; 0 is ten times CONTAINER_CONCURRENCY, as Knative has it",
   },
+  "adaptive-concurrency": {
+    kind: "boolean",
+    group: "Queue",
+    default: false,
+    help: "Where CONTAINER_CONCURRENCY is 0, let as many calls at once to the server as it answers without being held up",
+  },
   rules: {
     kind: "path",
     group: "Queue",

@@ -195,6 +195,6 @@ export function registerQueueGauges(registry: Registry, queue: AdmissionQueue): 
   gauge(
     "tensorwire_queue_capacity",
     "Calls that the server may work on at once; 0 is without a limit",
-    () => (queue.policy.capacity === Number.POSITIVE_INFINITY ? 0 : queue.policy.capacity),
+    () => (queue.capacity === Number.POSITIVE_INFINITY ? 0 : queue.capacity),
   );
 }

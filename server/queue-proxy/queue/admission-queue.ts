@@ -1,3 +1,4 @@
+import { AdaptiveLimit } from "./adaptive-limit.ts";
 import { CallClass, type Flow } from "./flow.ts";
 import { Level } from "./level.ts";
 import type { ClassPolicy, QueuePolicy } from "./queue-policy.ts";
@@ -27,6 +28,7 @@ export class AdmissionQueue {
   readonly #classes = new Map<string, CallClass>();
   #policy: QueuePolicy;
   #bucket: TokenBucket | undefined;
+  #adaptive: AdaptiveLimit | undefined;
   #running = 0;
   #waiting = 0;
   #waitingBytes = 0;
@@ -45,8 +47,20 @@ export class AdmissionQueue {
     this.#listener = listener;
     this.#now = now;
     this.#bucket = this.#bucketOf(policy);
+    this.#adaptive = adaptiveOf(policy, now());
     for (const one of classes) this.#classes.set(one.name, new CallClass(one, now()));
     this.#makeLevels();
+  }
+
+  /** Calls that may be with the server at once, now. */
+  get capacity(): number {
+    return this.#adaptive?.limit ?? this.#policy.capacity;
+  }
+
+  /** Calls that may wait: of a limit that moves ten times as many, as Knative has it. */
+  get maxWaiting(): number {
+    const { maxWaiting } = this.#policy;
+    return this.#adaptive ? Math.min(maxWaiting, 10 * this.#adaptive.limit) : maxWaiting;
   }
 
   get policy(): QueuePolicy {
@@ -73,6 +87,10 @@ export class AdmissionQueue {
   /** Sets other limits: calls that fit them now go on, those that wait stay. */
   change(policy: QueuePolicy): void {
     const rates = policy.rate !== this.#policy.rate || policy.burst !== this.#policy.burst;
+    const follows = followsServer(policy);
+    if (follows !== followsServer(this.#policy) || policy.adaptive !== this.#policy.adaptive) {
+      this.#adaptive = adaptiveOf(policy, this.#now());
+    }
     this.#policy = policy;
     if (rates) this.#bucket = this.#bucketOf(policy);
     this.#pump(this.#now());
@@ -124,10 +142,9 @@ export class AdmissionQueue {
       this.#shed(call, "rate", waitMs);
       return;
     }
-    const { capacity, maxWaiting } = this.#policy;
     const fits =
       this.#waiting === 0 &&
-      this.#running < capacity &&
+      this.#running < this.capacity &&
       callClass.running < callClass.policy.concurrency;
     if (fits) {
       this.#admit(call, 0);
@@ -137,7 +154,7 @@ export class AdmissionQueue {
       this.#shed(call, "queue-full", this.#retryAfterMs());
       return;
     }
-    if (this.#waiting >= maxWaiting && !this.#displace(callClass.policy.level)) {
+    if (this.#waiting >= this.maxWaiting && !this.#displace(callClass.policy.level)) {
       this.#shed(call, "queue-full", this.#retryAfterMs());
       return;
     }
@@ -184,7 +201,11 @@ export class AdmissionQueue {
    */
   release(call: QueuedCall, serviceMs?: number): void {
     const { flow } = call;
-    if (serviceMs !== undefined) flow.callClass.onServed(serviceMs, this.#now());
+    if (serviceMs !== undefined) {
+      const now = this.#now();
+      flow.callClass.onServed(serviceMs, now);
+      this.#adaptive?.served(serviceMs, this.#running, now);
+    }
     this.#running--;
     flow.running--;
     flow.callClass.running--;
@@ -213,7 +234,7 @@ export class AdmissionQueue {
     if (this.#pumping) return;
     this.#pumping = true;
     try {
-      while (this.#waiting > 0 && this.#running < this.#policy.capacity) {
+      while (this.#waiting > 0 && this.#running < this.capacity) {
         const call = this.#next(now);
         if (!call) return;
         const waitedMs = now - call.queuedAt;
@@ -318,4 +339,12 @@ export class AdmissionQueue {
     for (const level of this.#levels) if (level.number === policy.level) return level;
     throw new Error(`there is no level ${policy.level}`);
   }
+}
+
+function followsServer({ capacity, adaptive }: QueuePolicy): boolean {
+  return adaptive !== undefined && capacity === Number.POSITIVE_INFINITY;
+}
+
+function adaptiveOf(policy: QueuePolicy, now: number): AdaptiveLimit | undefined {
+  return followsServer(policy) ? new AdaptiveLimit(policy.adaptive!, now) : undefined;
 }

@@ -1,3 +1,5 @@
+import type { AdaptivePolicy } from "./adaptive-limit.ts";
+
 /** How calls of a class are treated. */
 export interface ClassPolicy {
   readonly name: string;
@@ -33,6 +35,8 @@ export type QueueOrder =
 export interface QueuePolicy {
   /** Calls that the server works on at once. */
   readonly capacity: number;
+  /** Follow the server in place of a capacity that is without a limit; `undefined`: do not. */
+  readonly adaptive: AdaptivePolicy | undefined;
   /** Calls that wait, and bytes of content that wait with them. */
   readonly maxWaiting: number;
   readonly maxWaitingBytes: number;
@@ -72,6 +76,7 @@ export function breakerPolicy(concurrency: number): QueuePolicy {
   const bounded = concurrency > 0;
   return {
     capacity: bounded ? concurrency : Number.POSITIVE_INFINITY,
+    adaptive: undefined,
     maxWaiting: bounded ? concurrency * 10 : Number.POSITIVE_INFINITY,
     maxWaitingBytes: Number.POSITIVE_INFINITY,
     rate: Number.POSITIVE_INFINITY,

@@ -1,5 +1,6 @@
 import { parse as parseYaml } from "yaml";
 import { rulesInvalid } from "../../errors/proxy-errors.ts";
+import { adaptiveDefaults } from "../queue/adaptive-limit.ts";
 import { type ClassPolicy, plainClass, type QueuePolicy } from "../queue/queue-policy.ts";
 import { RuleReader } from "./rule-reader.ts";
 
@@ -49,7 +50,7 @@ export function readRules(text: string, path: string, base: QueuePolicy): RuleSe
     throw rulesInvalid(path, [(error as Error).message.split("\n")[0]!]);
   }
   const file = new RuleReader(content, "", problems);
-  const policy = readPolicy(new RuleReader(file.raw("limits"), "limits", problems), base);
+  const policy = readPolicy(new RuleReader(file.raw("limits"), "limits", problems), base, problems);
   const classes = file
     .list("classes")
     .map((one, index) => readClass(new RuleReader(one, `classes[${index}]`, problems)));
@@ -74,12 +75,13 @@ export function readRules(text: string, path: string, base: QueuePolicy): RuleSe
   return { policy, classes, callers, defaultClass, tenant, cost };
 }
 
-function readPolicy(limits: RuleReader, base: QueuePolicy): QueuePolicy {
+function readPolicy(limits: RuleReader, base: QueuePolicy, problems: string[]): QueuePolicy {
   const capacity = limits.number("concurrency", 0, "whole", 0);
   const given = limits.has("concurrency") ? capacity || infinity : base.capacity;
   const rate = limits.positive("rate", infinity);
   const policy: QueuePolicy = {
     capacity: given,
+    adaptive: readAdaptive(limits, base, problems),
     maxWaiting: limits.number(
       "waiting",
       0,
@@ -98,6 +100,25 @@ function readPolicy(limits: RuleReader, base: QueuePolicy): QueuePolicy {
   };
   limits.end();
   return policy;
+}
+
+/** Bounds of a limit that follows the server; it counts where `concurrency` is without a limit. */
+function readAdaptive(
+  limits: RuleReader,
+  base: QueuePolicy,
+  problems: string[],
+): QueuePolicy["adaptive"] {
+  if (!limits.has("adaptive")) return base.adaptive;
+  const given = new RuleReader(limits.raw("adaptive"), "limits.adaptive", problems);
+  const defaults = base.adaptive ?? adaptiveDefaults;
+  const least = given.number("least", 1, "whole", defaults.least);
+  const adaptive = {
+    least,
+    most: given.number("most", least, "whole", Math.max(least, defaults.most)),
+    tolerance: given.positive("tolerance", defaults.tolerance),
+  };
+  given.end();
+  return adaptive;
 }
 
 function readClass(one: RuleReader): ClassPolicy {

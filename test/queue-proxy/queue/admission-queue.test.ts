@@ -345,3 +345,24 @@ test("whatever happens: bounds hold, nobody is lost, and no place stays empty wh
     { numRuns: 150 },
   );
 });
+
+test("a limit that follows the server: three at once first, ten times as many wait, and then as it answers", (t) => {
+  const adaptive = { least: 1, most: 12, tolerance: 0.25 };
+  const { queue, clock, offer } = queueOf({ ...breakerPolicy(0), adaptive });
+  const calls = Array.from({ length: 34 }, (_, index) => offer(`${index}`));
+  t.is(queue.running, 3);
+  t.is(queue.waiting, 30);
+  t.is(calls[33]!.state, "queue-full");
+  // Ten that take 10 ms each show what one takes; all that wait may go then, up to the most.
+  while (queue.running === 3) {
+    clock.now += 10;
+    for (const call of calls.filter(({ state }) => state === "running")) call.end(queue, 10);
+  }
+  t.is(queue.capacity, 12);
+  t.is(queue.running, 12);
+  // A fixed limit in its place holds at once.
+  queue.change({ ...queue.policy, capacity: 2 });
+  t.is(queue.capacity, 2);
+  drain(queue, calls);
+  t.is(calls.filter(({ state }) => state === "done").length, 33);
+});
