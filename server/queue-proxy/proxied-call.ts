@@ -40,6 +40,8 @@ export class ProxiedCall extends ForwardedStream implements QueuedCall, ListedCa
   levelBefore: QueuedCall | undefined = undefined;
   levelAfter: QueuedCall | undefined = undefined;
   waitingBytes = 0;
+  listBefore: ListedCall | undefined = undefined;
+  listAfter: ListedCall | undefined = undefined;
   readonly #host: ProxyHost;
   readonly #address: string;
   readonly #metrics: ClassMetrics;
@@ -263,7 +265,7 @@ export class ProxiedCall extends ForwardedStream implements QueuedCall, ListedCa
     metrics.responseBytes.value += this.responseBytes;
     host.requestLog?.write(this, this.#address, now - this.arrivedAt);
     host.openCalls--;
-    host.calls.delete(this);
+    host.calls.remove(this);
     if (this.#admittedAt !== -1) {
       const serviceMs = now - this.#admittedAt;
       metrics.upstream.observe(serviceMs / 1000);

@@ -1,5 +1,6 @@
 import type { ForwardChannel } from "../wire/client/forward-channel.ts";
 import type { RequestHead } from "../wire/http2/message-head.ts";
+import type { CallList } from "./call-list.ts";
 import type { CallRules } from "./call-rules.ts";
 import type { Drainer } from "./drainer.ts";
 import type { AdmissionQueue } from "./queue/admission-queue.ts";
@@ -25,6 +26,8 @@ export interface CallTimes {
 
 /** A call as lists show it. */
 export interface ListedCall {
+  listBefore: ListedCall | undefined;
+  listAfter: ListedCall | undefined;
   readonly head: RequestHead;
   readonly flow: Flow;
   readonly waits: boolean;
@@ -48,7 +51,7 @@ export interface ProxyHost {
   readonly http1: ForwardChannel;
   readonly requestLog: RequestLog | undefined;
   /** Calls that are under way or wait, the oldest first. */
-  readonly calls: Set<ListedCall>;
+  readonly calls: CallList<ListedCall>;
   /** All of them, and probes that are passed on. */
   openCalls: number;
   /** Told when a call ends and no other is under way. */

@@ -7,6 +7,7 @@ import type { WireTarget } from "../wire/client/channel-options.ts";
 import { Http1Channel } from "../wire/client/http1-channel.ts";
 import { WireChannel } from "../wire/client/wire-channel.ts";
 import type { WheelClock } from "../wire/timer-wheel.ts";
+import { CallList } from "./call-list.ts";
 import { noRules } from "./call-rules.ts";
 import { Drainer } from "./drainer.ts";
 import type { CallTimes, ListedCall, ProxyHost } from "./proxy-host.ts";
@@ -45,7 +46,7 @@ export interface QueueProxy {
   /** Takes what comes to the main ports. */
   readonly handler: StreamHandler;
   /** Calls that are under way or wait, the oldest first. */
-  readonly calls: ReadonlySet<ListedCall>;
+  readonly calls: Iterable<ListedCall> & { readonly size: number };
   /** Takes the limits and classes of a rule set, also while calls are under way. */
   takeRules(rules: RuleSet): void;
   readonly drainer: Drainer;
@@ -112,7 +113,7 @@ export function createQueueProxy(options: QueueProxyOptions): QueueProxy {
     http1,
     http2,
     requestLog: openRequestLog(options),
-    calls: new Set(),
+    calls: new CallList<ListedCall>(),
     openCalls: 0,
     onIdle: () => {
       whenIdle?.resolve();
