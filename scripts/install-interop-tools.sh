@@ -180,6 +180,9 @@ if [ $bench = yes ]; then
   venv mlserver
   # PyTriton's model stub loads with the distribution's own Python only.
   venv pytriton /usr/bin/python3
+  # A server and a proxy in C, for bench/proxies.
+  debian nghttp2-server command -v nghttpd
+  debian nghttp2-proxy command -v nghttpx
 fi
 
 echo

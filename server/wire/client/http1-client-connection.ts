@@ -142,11 +142,14 @@ export class Http1ClientConnection extends WheelTimer implements ContentSink {
 
   readonly #onData = (chunk: Buffer): void => {
     this.#rest = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    this.#output.hold();
     try {
       while (this.#rest.length > 0 && this.#readOn());
     } catch (error) {
       if (!(error instanceof Http1Error)) throw error;
       this.#fail(this.#malformed(error.message));
+    } finally {
+      this.#output.release();
     }
     if (this.#heldBytes >= heldHighWater && !this.#paused) {
       this.#paused = true;

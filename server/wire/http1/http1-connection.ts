@@ -189,8 +189,11 @@ export class Http1Connection extends WheelTimer implements ContentSink {
     if (this.#rest.length === 0) this.#sinceRead = performance.now();
     this.#rest = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
     this.output.hold();
-    this.#read();
-    this.output.release();
+    try {
+      this.#read();
+    } finally {
+      this.output.release();
+    }
   };
 
   #read(): void {

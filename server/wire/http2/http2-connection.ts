@@ -322,8 +322,9 @@ export class Http2Connection implements FrameSink, MemoryAccount {
       this.#reader.read(rest);
     } catch (error) {
       this.#fail(error);
+    } finally {
+      this.#output.release();
     }
-    this.#output.release();
   };
 
   #readPreface(chunk: Buffer): Buffer {

@@ -11,6 +11,17 @@ const freeSlabs: Buffer[] = [];
 const softLimitBytes = 4 * slabBytes;
 
 /**
+ * What is written to one connection while another one is read leaves when that is through, if nothing else
+ * has left so within this time, in ms; else with all that is written in the turn. A call that comes alone
+ * does not wait for the turn to end, and those that come close together share a write.
+ */
+const aloneMs = 0.02;
+/** Connections that are being read now. */
+let reading = 0;
+let lastEarlyFlush = 0;
+const early: OutputBuffer[] = [];
+
+/**
  * Frames on their way to the socket. What is written in one turn of the event loop leaves in one
  * write; while that is under way the next one gathers. Without anything to write it holds no memory.
  */
@@ -131,15 +142,32 @@ export class OutputBuffer {
   /** Holds back what is written until {@link release}: more is sure to come in this turn. */
   hold(): void {
     this.#held = true;
+    reading++;
   }
 
   release(): void {
     this.#held = false;
+    reading--;
     if (this.#slab !== undefined && this.#inFlightBytes === 0) this.flush();
+    if (reading === 0 && early.length > 0) flushEarly();
+  }
+
+  /** Flushes, unless what is written is held back now. */
+  flushEarly(): void {
+    this.#scheduled = false;
+    if (!this.#held) this.flush();
   }
 
   #schedule(): void {
     this.#scheduled = true;
+    if (reading > 0) {
+      const now = performance.now();
+      if (early.length > 0 || now - lastEarlyFlush > aloneMs) {
+        lastEarlyFlush = now;
+        early.push(this);
+        return;
+      }
+    }
     // Later than nextTick: what the callbacks of one turn write, one after the other, leaves together.
     setImmediate(this.#onTurn);
   }
@@ -226,6 +254,11 @@ export class OutputBuffer {
     for (const slab of this.#inFlight) recycle(slab);
     this.#inFlight.length = 0;
   }
+}
+
+function flushEarly(): void {
+  for (const output of early) output.flushEarly();
+  early.length = 0;
 }
 
 function recycle(slab: Buffer): void {
