@@ -143,7 +143,7 @@ async function measure(one: ProxyCase, proxy: MeasuredProxy | undefined): Promis
   ];
   const server = start(values["load-core"], "nghttpd", [
     ...["--no-tls", "--htdocs", root, "--address", "127.0.0.1"],
-    ...(one.bytes > 0 ? ["--echo-upload", "--max-concurrent-streams=100"] : []),
+    ...(one.bytes > 0 ? ["--echo-upload", "--window-bits=24", "--connection-window-bits=24"] : []),
     `${userPort}`,
   ]);
   await listening(userPort, server);

@@ -22,6 +22,7 @@ import { plainGroup } from "./plain-exchanges.ts";
 // What Knative's own queue-proxy does, and what ours does, call by call. The original has fixed ports, so
 // the groups run one after the other.
 const maybe = hasOriginal ? test.serial : test.serial.skip;
+const without = hasOriginal ? "" : " (TENSORWIRE_PEERS names no folder of knative-queue-proxy.xz)";
 
 const groups: readonly ExchangeGroup[] = [
   plainGroup,
@@ -48,7 +49,7 @@ const groups: readonly ExchangeGroup[] = [
 
 for (const group of groups) {
   maybe(
-    `${group.name}: ${group.exchanges.length} exchanges as with Knative's queue-proxy`,
+    `${group.name}: ${group.exchanges.length} exchanges as with Knative's queue-proxy${without}`,
     async (t) => {
       t.timeout(240_000);
       const theirs = await results(t, group, "original");
