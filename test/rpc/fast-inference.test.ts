@@ -456,8 +456,10 @@ test("both answer alike: any request, whole, cut or with a byte changed, in any 
             );
           }),
         );
-        // protobuf-es reads some messages that end within a field: test/tensor/codec tells which.
-        if (harm && one!.message?.startsWith("parse binary")) return;
+        // protobuf-es reads some messages that end within a field, and refuses some in which a known field
+        // has a wire type that is not its own, which we skip: test/tensor/codec tells which.
+        const refused = [one, other].some((end) => end!.message?.startsWith("parse binary"));
+        if (harm && refused) return;
         t.deepEqual(one, other);
       },
     ),
