@@ -55,21 +55,26 @@ function knativeEnvironment(place: ProxyPlace): Record<string, string> {
   };
 }
 
-/** By name on the command line. */
-export const measuredProxies: readonly MeasuredProxy[] = [
-  {
-    name: "ours",
+function ours(name: string, flags: readonly string[]): MeasuredProxy {
+  return {
+    name,
     limits: true,
     missing: () => undefined,
     launch: (place) => ({
       command: process.execPath,
       args: [
-        ...[bin, "queue-proxy", "--quiet-period", "1ms"],
+        ...[bin, "queue-proxy", "--quiet-period", "1ms", ...flags],
         ...["--admin-port", `${place.spare[1]}`, "--statistics-port", `${place.spare[2]}`],
       ],
       env: knativeEnvironment(place),
     }),
-  },
+  };
+}
+
+/** By name on the command line. */
+export const measuredProxies: readonly MeasuredProxy[] = [
+  ours("ours", []),
+  ours("ours-polling", ["--busy-poll", "1ms"]),
   {
     name: "knative",
     limits: true,

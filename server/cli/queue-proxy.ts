@@ -73,6 +73,7 @@ async function queueProxy(argv: readonly string[], program: Program): Promise<nu
       grpcStreams: values["grpc-timeout-mode"],
     },
     policy,
+    busyPollMs: values["busy-poll"],
     quietPeriodMs: values["quiet-period"],
     maxUserConnections: values["max-user-connections"],
     maxHeaderBytes: values["max-header-size"],

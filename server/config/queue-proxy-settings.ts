@@ -109,6 +109,12 @@ export const queueProxySettings = {
     default: "60s",
     help: "Time for calls in flight to end once the ports are closed",
   },
+  "busy-poll": {
+    kind: "duration",
+    group: "Limits",
+    default: "0s",
+    help: "Time after a call for which the process looks for the next event in place of sleeping: calls that come alone take less time, and a core is busy while they come",
+  },
   "max-connections": {
     kind: "integer",
     group: "Limits",

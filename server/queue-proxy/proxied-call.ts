@@ -87,6 +87,7 @@ export class ProxiedCall extends ForwardedStream implements QueuedCall, ListedCa
     host.openCalls++;
     host.calls.add(this);
     host.statistics.begin(now, this.#proxied);
+    host.busyPoll?.touch(now);
     host.queue.offer(this, now);
     if (!this.over) this.#arm(now);
   }
@@ -258,6 +259,7 @@ export class ProxiedCall extends ForwardedStream implements QueuedCall, ListedCa
     const now = performance.now();
     const host = this.#host;
     host.statistics.end(now, this.#proxied);
+    host.busyPoll?.touch(now);
     const metrics = this.#metrics;
     if (this.waits) host.queue.leave(this);
     metrics.ended(this.status, this.grpcStatus, (now - this.arrivedAt) / 1000);

@@ -1,5 +1,6 @@
 import type { ForwardChannel } from "../wire/client/forward-channel.ts";
 import type { RequestHead } from "../wire/http2/message-head.ts";
+import type { BusyPoll } from "./busy-poll.ts";
 import type { CallList } from "./call-list.ts";
 import type { CallRules } from "./call-rules.ts";
 import type { Drainer } from "./drainer.ts";
@@ -46,6 +47,7 @@ export interface ProxyHost {
   readonly statistics: RequestStatistics;
   readonly metrics: QueueMetrics;
   readonly drainer: Drainer;
+  readonly busyPoll: BusyPoll | undefined;
   /** The user's container, over either version of HTTP. */
   readonly http2: ForwardChannel;
   readonly http1: ForwardChannel;

@@ -7,6 +7,7 @@ import type { WireTarget } from "../wire/client/channel-options.ts";
 import { Http1Channel } from "../wire/client/http1-channel.ts";
 import { WireChannel } from "../wire/client/wire-channel.ts";
 import type { WheelClock } from "../wire/timer-wheel.ts";
+import { BusyPoll } from "./busy-poll.ts";
 import { CallList } from "./call-list.ts";
 import { noRules } from "./call-rules.ts";
 import { Drainer } from "./drainer.ts";
@@ -31,6 +32,8 @@ export interface QueueProxyOptions {
   readonly times: CallTimes;
   /** Limits of the queue; rules may say others. */
   readonly policy: QueuePolicy;
+  /** Time after a call for which the process does not sleep, in ms; 0 is none. */
+  readonly busyPollMs: number;
   readonly quietPeriodMs: number;
   readonly maxUserConnections: number;
   readonly maxHeaderBytes: number;
@@ -110,6 +113,7 @@ export function createQueueProxy(options: QueueProxyOptions): QueueProxy {
     statistics,
     metrics,
     drainer,
+    busyPoll: options.busyPollMs > 0 ? new BusyPoll(options.busyPollMs) : undefined,
     http1,
     http2,
     requestLog: openRequestLog(options),

@@ -291,6 +291,35 @@ test.serial("exec is refused by name", async (t) => {
   t.regex(command.stderr(), /SERVING_READINESS_PROBE has exec/);
 });
 
+test.serial(
+  "ten times what may run: the server works on four at once, and for nobody in vain",
+  async (t) => {
+    const { proxy, user } = await startBoth(t, { CONTAINER_CONCURRENCY: "4" }, [
+      "--busy-poll",
+      "1ms",
+    ]);
+    user.takePeak();
+    const counts = { answered: 0, refused: 0, other: 0 };
+    // 400 callers for 4 places and a queue of 40.
+    const callers = Array.from({ length: 400 }, async () => {
+      for (let count = 0; count < 5; count++) {
+        const { status, body } = await call1(proxy.port, { path: "/slow?n=5" });
+        if (status === 200 && body === "slow") counts.answered++;
+        else if (status === 503 && body === "pending request queue full\n") counts.refused++;
+        else counts.other++;
+      }
+    });
+    await Promise.all(callers);
+    t.is(counts.other, 0);
+    t.is(counts.answered + counts.refused, 2000);
+    t.true(counts.answered >= 44 && counts.refused > 0, JSON.stringify(counts));
+    t.true(user.takePeak() <= 4);
+    // What the server has done was all waited for.
+    t.is(user.seen.get("/slow"), counts.answered);
+    t.is(user.left(), 0);
+  },
+);
+
 test.serial("rolling restarts under load lose no call", async (t) => {
   const user = await startUserServer(t);
   const start = () =>
