@@ -34,7 +34,7 @@ export async function bundle(folder) {
     input: Object.fromEntries(entries.map((entry) => [entry, `${entry}.ts`])),
     platform: "node",
     external: (id) => outside.some((name) => id === name || id.startsWith(`${name}/`)),
-    plugins: [builtinModules(), ownLocation(), withoutPushGateway()],
+    plugins: [builtinModules(), ownLocation(), withoutPushGateway(), grpcOfExporter()],
     onLog(level, log, handle) {
       // An import that does not lead anywhere would fail at the user's.
       if (level === "warn" && log.code === "UNRESOLVED_IMPORT") handle("error", log);
@@ -119,6 +119,22 @@ function withoutPushGateway() {
       id.endsWith("/node_modules/prom-client/lib/pushgateway.js")
         ? "module.exports = class Pushgateway {};"
         : null,
+  };
+}
+
+/**
+ * Has OpenTelemetry's exporter import @grpc/grpc-js, which it requires at run time by a function that no
+ * bundler sees through: the package would have to be installed beside.
+ */
+function grpcOfExporter() {
+  const call = '__require("@grpc/grpc-js")';
+  return {
+    name: "grpc-of-exporter",
+    transform(code, id) {
+      if (!id.includes("/@opentelemetry/otlp-grpc-exporter-base/") || !code.includes(call))
+        return null;
+      return `import * as grpcJs from "@grpc/grpc-js";\n${code.replaceAll(call, "grpcJs")}`;
+    },
   };
 }
 

@@ -79,8 +79,8 @@ export async function listenQueueProxy(
     await listen("statistics", values["statistics-port"], {
       handler: at("/metrics", () => [proxy.statistics(), "application/protobuf"]),
     });
-    const { metricsProtocol } = environment.observability;
-    if (values.metrics || metricsProtocol === "prometheus") {
+    const { requestMetrics } = environment.observability;
+    if (values.metrics || requestMetrics.protocol === "prometheus") {
       await listen("metrics", values["metrics-port"], {
         handler: at("/metrics", async () => [
           Buffer.from(await registry.metrics(), "utf8"),

@@ -18,6 +18,7 @@ import { readRules } from "../queue-proxy/rules/read-rules.ts";
 import type { WheelClock } from "../wire/timer-wheel.ts";
 import type { Command } from "./command.ts";
 import type { Program } from "./program.ts";
+import { exportRequestMetrics } from "./queue-proxy-export.ts";
 import { listenQueueProxy } from "./queue-proxy-listen.ts";
 
 /** Values of the command's settings. */
@@ -85,6 +86,7 @@ async function queueProxy(argv: readonly string[], program: Program): Promise<nu
   const rules =
     values.rules === undefined ? undefined : await followRules(values.rules, policy, proxy, log);
   const servers = await listenQueueProxy(values, environment, { proxy, registry, log });
+  const exported = await exportRequestMetrics(environment, env, registry, log);
   const lifecycle = createLifecycle({
     drainDelayMs: 0,
     drainTimeoutMs: values["drain-timeout"],
@@ -104,7 +106,11 @@ async function queueProxy(argv: readonly string[], program: Program): Promise<nu
   lifecycle.ready();
   log.info({ ports: servers.ports, userPort: environment.userPort }, "ready");
   try {
-    return await Promise.race([lifecycle.stopped, quiet.endedAtOnce]);
+    const stopped = lifecycle.stopped.then(async (exitCode) => {
+      await exported?.stop();
+      return exitCode;
+    });
+    return await Promise.race([stopped, quiet.endedAtOnce]);
   } finally {
     disconnect();
     rules?.close();

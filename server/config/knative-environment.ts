@@ -31,10 +31,22 @@ export interface ObservabilityConfig {
   readonly enableRequestLog: boolean;
   readonly requestLogTemplate: string;
   readonly enableProbeRequestLog: boolean;
-  /** `none`, `prometheus`, `grpc` or `http/protobuf`. */
-  readonly metricsProtocol: string;
-  readonly metricsEndpoint: string;
+  readonly requestMetrics: RequestMetricsConfig;
 }
+
+/** How metrics of requests are given away. */
+export interface RequestMetricsConfig {
+  readonly protocol: RequestMetricsProtocol;
+  /** URL of a collector, or of Prometheus' port; empty if it is not said. */
+  readonly endpoint: string;
+  /** Between two exports, in ms; 0 if it is not said. */
+  readonly exportIntervalMs: number;
+}
+
+const metricsProtocols = ["none", "prometheus", "grpc", "http/protobuf"] as const;
+
+/** One of those that Knative has. */
+export type RequestMetricsProtocol = (typeof metricsProtocols)[number];
 
 type Variables = Readonly<Record<string, string | undefined>>;
 
@@ -140,8 +152,31 @@ class Reader {
       enableRequestLog: config.enableRequestLog === true,
       requestLogTemplate: text(config.requestLogTemplate, ""),
       enableProbeRequestLog: config.enableProbeRequestLog === true,
-      metricsProtocol: text(metrics.protocol, "none"),
-      metricsEndpoint: text(metrics.endpoint, ""),
+      requestMetrics: {
+        protocol: this.#metricsProtocol(name, text(metrics.protocol, "")),
+        endpoint: text(metrics.endpoint, ""),
+        exportIntervalMs: this.#interval(name, metrics.exportInterval),
+      },
     };
+  }
+
+  #metricsProtocol(name: string, given: string): RequestMetricsProtocol {
+    if (given === "") return "none";
+    const known = metricsProtocols.find((protocol) => protocol === given);
+    if (known) return known;
+    this.#problems.push(
+      `${name} has requestMetrics.protocol "${given}", expected ${metricsProtocols.join(", ")}`,
+    );
+    return "none";
+  }
+
+  /** A duration of Go, which JSON has in ns. */
+  #interval(name: string, given: unknown): number {
+    if (given === undefined) return 0;
+    if (typeof given === "number" && given >= 0) return given / 1e6;
+    this.#problems.push(
+      `${name} has requestMetrics.exportInterval ${JSON.stringify(given)}, expected a number of nanoseconds of at least 0`,
+    );
+    return 0;
   }
 }

@@ -265,6 +265,14 @@ export class ProxiedCall extends ForwardedStream implements QueuedCall, ListedCa
     metrics.ended(this.status, this.grpcStatus, (now - this.arrivedAt) / 1000);
     metrics.requestBytes.value += this.requestBytes;
     metrics.responseBytes.value += this.responseBytes;
+    host.httpMetrics?.ended(
+      this.head,
+      this.status,
+      now - this.arrivedAt,
+      this.requestBytes,
+      this.responseBytes,
+      end === "answered" ? now - this.#admittedAt : -1,
+    );
     host.requestLog?.write(this, this.#address, now - this.arrivedAt);
     host.openCalls--;
     host.calls.remove(this);

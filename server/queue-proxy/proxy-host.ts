@@ -4,6 +4,7 @@ import type { BusyPoll } from "./busy-poll.ts";
 import type { CallList } from "./call-list.ts";
 import type { CallRules } from "./call-rules.ts";
 import type { Drainer } from "./drainer.ts";
+import type { HttpMetrics } from "./http-metrics.ts";
 import type { AdmissionQueue } from "./queue/admission-queue.ts";
 import type { Flow } from "./queue/flow.ts";
 import type { QueueMetrics } from "./queue-metrics.ts";
@@ -46,6 +47,8 @@ export interface ProxyHost {
   readonly queue: AdmissionQueue;
   readonly statistics: RequestStatistics;
   readonly metrics: QueueMetrics;
+  /** There if Knative has request metrics on. */
+  readonly httpMetrics: HttpMetrics | undefined;
   readonly drainer: Drainer;
   readonly busyPoll: BusyPoll | undefined;
   /** The user's container, over either version of HTTP. */

@@ -11,6 +11,7 @@ import { BusyPoll } from "./busy-poll.ts";
 import { CallList } from "./call-list.ts";
 import { noRules } from "./call-rules.ts";
 import { Drainer } from "./drainer.ts";
+import { HttpMetrics } from "./http-metrics.ts";
 import type { CallTimes, ListedCall, ProxyHost } from "./proxy-host.ts";
 import { AdmissionQueue } from "./queue/admission-queue.ts";
 import { plainClass, type QueuePolicy } from "./queue/queue-policy.ts";
@@ -112,6 +113,7 @@ export function createQueueProxy(options: QueueProxyOptions): QueueProxy {
     queue,
     statistics,
     metrics,
+    httpMetrics: openHttpMetrics(options),
     drainer,
     busyPoll: options.busyPollMs > 0 ? new BusyPoll(options.busyPollMs) : undefined,
     http1,
@@ -154,6 +156,15 @@ export function createQueueProxy(options: QueueProxyOptions): QueueProxy {
       http1.destroy();
     },
   };
+}
+
+function openHttpMetrics(options: QueueProxyOptions): HttpMetrics | undefined {
+  const { environment, target, registry } = options;
+  if (environment.observability.requestMetrics.protocol === "none") return undefined;
+  return new HttpMetrics(
+    registry,
+    "unix" in target ? { address: target.unix } : { address: target.host, port: target.port },
+  );
 }
 
 function openRequestLog(options: QueueProxyOptions): RequestLog | undefined {

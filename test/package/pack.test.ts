@@ -2,12 +2,16 @@ import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { copyFile, glob, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { isBuiltin } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import test from "ava";
+import { startGrpcCollector, startHttpCollector } from "../queue-proxy/start-collector.ts";
+import { knativeEnvironment } from "../queue-proxy/start-queue-proxy.ts";
+import { until } from "../support/until.ts";
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -267,6 +271,30 @@ test.serial("several processes serve from the package", async (t) => {
   t.deepEqual(await exited, [0, null]);
 });
 
+const collectors = { grpc: startGrpcCollector, "http/protobuf": startHttpCollector };
+
+for (const [protocol, startCollector] of Object.entries(collectors)) {
+  test.serial(`the queue-proxy of the package exports its metrics by ${protocol}`, async (t) => {
+    t.timeout(120_000);
+    const collector = await startCollector(t);
+    const endpoint = `http://127.0.0.1:${collector.port}`;
+    const command = join(project, "node_modules/tensorwire/bin/tensorwire.js");
+    const ports = ["--admin-port", "0", "--statistics-port", "0", "--listen-host", "127.0.0.1"];
+    const proxy = spawn(nodes.get("24")!, [command, "queue-proxy", ...ports], {
+      cwd: project,
+      stdio: "ignore",
+      env: knativeEnvironment(1, {
+        OBSERVABILITY_CONFIG: JSON.stringify({
+          requestMetrics: { protocol, endpoint, exportInterval: 100e6 },
+        }),
+      }),
+    });
+    t.teardown(() => proxy.kill("SIGKILL"));
+    await until(() => collector.exports.length > 0);
+    t.true(collector.exports[0]!.metrics.has("kn.serving.queue.depth"));
+  });
+}
+
 test.serial(
   "what the server imports is in the package or comes with it, and licences are named",
   async (t) => {
@@ -289,11 +317,16 @@ test.serial(
     }
     t.true(imported.has("onnxruntime-node"));
     t.deepEqual(
-      [...imported].filter((name) => !name.startsWith("node:") && !(name in dependencies)),
+      [...imported].filter((name) => !isBuiltin(name) && !(name in dependencies)),
       [],
     );
     const licenses = await readFile(join(installed, "dist/third-party-licenses.txt"), "utf8");
-    for (const name of ["@connectrpc/connect 2", "pino 10", "prom-client 15"]) {
+    for (const name of [
+      "@connectrpc/connect 2",
+      "@opentelemetry/sdk-metrics 3",
+      "pino 10",
+      "prom-client 15",
+    ]) {
       t.true(licenses.includes(name), name);
     }
   },

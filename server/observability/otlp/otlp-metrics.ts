@@ -1,0 +1,186 @@
+import type { HrTime } from "@opentelemetry/api";
+import {
+  defaultResource,
+  detectResources,
+  envDetector,
+  type Resource,
+  resourceFromAttributes,
+} from "@opentelemetry/resources";
+import type { PushMetricExporter, ResourceMetrics } from "@opentelemetry/sdk-metrics";
+import type { Registry } from "prom-client";
+import { BoundCounter } from "../bound-metrics.ts";
+import type { Log } from "../log.ts";
+import type { OtlpNames } from "./otlp-names.ts";
+import { registryMetrics } from "./registry-metrics.ts";
+
+/** How metrics go to a collector. */
+export type OtlpProtocol = "grpc" | "http/protobuf";
+
+/** Settings of {@link startOtlpMetrics}. */
+export interface OtlpMetricsOptions {
+  readonly protocol: OtlpProtocol;
+  /** URL of the collector; `undefined` leaves it to the variables of OpenTelemetry, and to its default. */
+  readonly url: string | undefined;
+  /** Time between two exports, in ms. */
+  readonly intervalMs: number;
+  /** What the metrics are of; they win over OTEL_RESOURCE_ATTRIBUTES. */
+  readonly resource: Readonly<Record<string, string>>;
+  /** Of the program. */
+  readonly version: string;
+  readonly registry: Registry;
+  readonly names: OtlpNames;
+  readonly log: Log;
+}
+
+/** An export that runs. */
+export interface OtlpMetrics {
+  /** Exports a last time, for a few seconds at most, and lets the collector go. */
+  stop(): Promise<void>;
+}
+
+/** Time that the last export has, in ms: an end must not wait for a collector that is gone. */
+const lastExportMs = 5_000;
+/** Failures are logged this seldom, in ms. */
+const failureLogMs = 300_000;
+
+/**
+ * Sends the metrics of a registry to a collector of OpenTelemetry, again and again and at the end. Calls
+ * pay nothing for it: values are read from their counters when they are sent. One export is under way at
+ * most; one that is due meanwhile is left out. Headers, certificates, timeouts and compression come from
+ * the variables of OpenTelemetry's exporters (OTEL_EXPORTER_OTLP_*).
+ *
+ * @see https://opentelemetry.io/docs/specs/otel/protocol/exporter/
+ */
+export async function startOtlpMetrics(options: OtlpMetricsOptions): Promise<OtlpMetrics> {
+  const { registry, names, version, log } = options;
+  const exporter = await openExporter(options);
+  const resource = resourceOf(options.resource);
+  const startTime = hrTime(Date.now() - process.uptime() * 1000);
+  const report = new ExportReport(registry, log);
+  let running: Promise<void> | undefined;
+
+  async function collect(): Promise<ResourceMetrics> {
+    const period = { startTime, endTime: hrTime(Date.now()) };
+    const metrics = await registryMetrics(registry, names, period);
+    return { resource, scopeMetrics: [{ scope: { name: "tensorwire", version }, metrics }] };
+  }
+
+  async function send(): Promise<void> {
+    try {
+      const metrics = await collect();
+      const { error } = await new Promise<{ readonly error?: Error }>((resolve) =>
+        exporter.export(metrics, ({ code, error }) =>
+          // 0 is success; the enum is of a package that is not loaded for it.
+          resolve(code === 0 ? {} : { error: error ?? new Error("the export has failed") }),
+        ),
+      );
+      if (error) report.failed(error);
+      else report.sent();
+    } catch (error) {
+      report.failed(error as Error);
+    }
+  }
+
+  function begin(): Promise<void> {
+    running = send().finally(() => {
+      running = undefined;
+    });
+    return running;
+  }
+
+  const timer = setInterval(() => {
+    if (running) report.skipped();
+    else void begin();
+  }, options.intervalMs);
+  timer.unref();
+  return {
+    async stop() {
+      clearInterval(timer);
+      await within(lastExportMs, async () => {
+        await running;
+        await begin();
+        await exporter.shutdown();
+      });
+    },
+  };
+}
+
+/** Loads what the protocol needs, and nothing of the other one. */
+async function openExporter({ protocol, url }: OtlpMetricsOptions): Promise<PushMetricExporter> {
+  const config = url === undefined ? {} : { url };
+  switch (protocol) {
+    case "grpc": {
+      const { OTLPMetricExporter } = await import("@opentelemetry/exporter-metrics-otlp-grpc");
+      return new OTLPMetricExporter(config);
+    }
+    case "http/protobuf": {
+      const { OTLPMetricExporter } = await import("@opentelemetry/exporter-metrics-otlp-proto");
+      return new OTLPMetricExporter(config);
+    }
+  }
+}
+
+function resourceOf(attributes: Readonly<Record<string, string>>): Resource {
+  return defaultResource()
+    .merge(detectResources({ detectors: [envDetector] }))
+    .merge(resourceFromAttributes({ ...attributes }));
+}
+
+/** Counts exports, and tells the log of failures once in a while. */
+class ExportReport {
+  readonly #exports: BoundCounter;
+  readonly #log: Log;
+  #loggedAt = Number.NEGATIVE_INFINITY;
+  /** Exports that have failed since one was sent. */
+  #failures = 0;
+
+  constructor(registry: Registry, log: Log) {
+    this.#exports = new BoundCounter({
+      name: "tensorwire_otlp_exports_total",
+      help: "Exports of metrics to a collector of OpenTelemetry, by outcome: sent, failed, or skipped since the one before was under way",
+      registry,
+    });
+    this.#log = log;
+    for (const outcome of ["sent", "failed", "skipped"]) this.#exports.bind({ outcome });
+  }
+
+  sent(): void {
+    this.#exports.bind({ outcome: "sent" }).inc();
+    if (this.#failures > 0) {
+      this.#log.info({ failures: this.#failures }, "metrics are exported again");
+      this.#loggedAt = Number.NEGATIVE_INFINITY;
+    }
+    this.#failures = 0;
+  }
+
+  skipped(): void {
+    this.#exports.bind({ outcome: "skipped" }).inc();
+  }
+
+  failed(error: Error): void {
+    this.#exports.bind({ outcome: "failed" }).inc();
+    this.#failures++;
+    const now = performance.now();
+    if (now - this.#loggedAt < failureLogMs) return;
+    this.#loggedAt = now;
+    this.#log.warn(
+      { why: error.message, failures: this.#failures },
+      "metrics cannot be exported to the collector; calls are served on",
+    );
+  }
+}
+
+function hrTime(unixMs: number): HrTime {
+  return [Math.floor(unixMs / 1000), Math.round((unixMs % 1000) * 1e6)];
+}
+
+/** Waits for an action, but no longer than a time. */
+async function within(ms: number, action: () => Promise<void>): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  try {
+    await Promise.race([action(), promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
