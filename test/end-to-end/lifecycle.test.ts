@@ -69,7 +69,7 @@ test("SIGTERM: a stream that waits for its next request is ended, and does not h
 });
 
 test("with a drain delay the server is not ready and still answers until it has passed", async (t) => {
-  const server = await startServer(t, [fixtures, "--drain-delay", "700ms"]);
+  const server = await startServer(t, [fixtures, "--drain-delay", "3s"]);
   server.process.kill("SIGTERM");
   let ready = 200;
   while (ready === 200) ready = (await fetch(`${server.url}/health/ready`)).status;
