@@ -33,7 +33,8 @@ test("replicas go to zero when nothing is asked, a call brings one back and is a
     return (contents as Buffer[])[0]!.readFloatLE(0);
   };
   const expected = await infer();
-  await until(() => changes().length === 1, server.stderr);
+  // Window, idle time and decisions take ten seconds by themselves.
+  await until(() => changes().length === 1, server.stderr, 60_000);
   t.deepEqual(changes(), [[1, 0]]);
   // The connection is told to go, and a call that comes makes a new one, which waits for a replica.
   t.is(await infer(), expected);
