@@ -158,6 +158,8 @@ async function measure(one: ProxyCase, proxy: MeasuredProxy | undefined): Promis
     if (child) await listening(port, child);
     const target = child ? port : userPort;
     load(one, target, Math.min(1, seconds));
+    // Until a proxy has seen that the callers of the warm-up are gone, they keep their places in its queue.
+    await wait(500);
     const output = load(one, target, seconds);
     return { ...readOutput(output), memoryMiB: child ? memoryOf(child) : 0 };
   } finally {
