@@ -18,7 +18,7 @@ import { readRules } from "../queue-proxy/rules/read-rules.ts";
 import type { WheelClock } from "../wire/timer-wheel.ts";
 import type { Command } from "./command.ts";
 import type { Program } from "./program.ts";
-import { exportRequestMetrics } from "./queue-proxy-export.ts";
+import { exportRequestMetrics, exportSpans } from "./queue-proxy-export.ts";
 import { listenQueueProxy } from "./queue-proxy-listen.ts";
 
 /** Values of the command's settings. */
@@ -61,6 +61,7 @@ async function queueProxy(argv: readonly string[], program: Program): Promise<nu
   const policy = policyOf(values, environment);
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
+  const spans = await exportSpans(environment, env, registry, log);
   const proxy = createQueueProxy({
     environment,
     target:
@@ -80,6 +81,7 @@ async function queueProxy(argv: readonly string[], program: Program): Promise<nu
     maxHeaderBytes: values["max-header-size"],
     registry,
     log,
+    tracer: spans?.tracer,
     writeLine: (text) => program.stdout.write(text),
     clock: systemClock,
   });
@@ -107,7 +109,7 @@ async function queueProxy(argv: readonly string[], program: Program): Promise<nu
   log.info({ ports: servers.ports, userPort: environment.userPort }, "ready");
   try {
     const stopped = lifecycle.stopped.then(async (exitCode) => {
-      await exported?.stop();
+      await Promise.all([exported?.stop(), spans?.stop()]);
       return exitCode;
     });
     return await Promise.race([stopped, quiet.endedAtOnce]);

@@ -32,7 +32,22 @@ export interface ObservabilityConfig {
   readonly requestLogTemplate: string;
   readonly enableProbeRequestLog: boolean;
   readonly requestMetrics: RequestMetricsConfig;
+  readonly tracing: TracingConfig;
 }
+
+/** How spans of calls are given away. */
+export interface TracingConfig {
+  readonly protocol: TracingProtocol;
+  /** URL of a collector; empty if it is not said. */
+  readonly endpoint: string;
+  /** Share of traces, from 0 to 1. */
+  readonly samplingRate: number;
+}
+
+const tracingProtocols = ["none", "grpc", "http/protobuf"] as const;
+
+/** One of those that Knative's queue-proxy has. */
+export type TracingProtocol = (typeof tracingProtocols)[number];
 
 /** How metrics of requests are given away. */
 export interface RequestMetricsConfig {
@@ -146,6 +161,7 @@ class Reader {
       }
     }
     const metrics = (config.requestMetrics ?? {}) as Record<string, unknown>;
+    const tracing = (config.tracing ?? {}) as Record<string, unknown>;
     const text = (from: unknown, otherwise: string): string =>
       typeof from === "string" ? from : otherwise;
     return {
@@ -153,21 +169,39 @@ class Reader {
       requestLogTemplate: text(config.requestLogTemplate, ""),
       enableProbeRequestLog: config.enableProbeRequestLog === true,
       requestMetrics: {
-        protocol: this.#metricsProtocol(name, text(metrics.protocol, "")),
+        protocol: this.#protocol(
+          `${name} has requestMetrics.protocol`,
+          text(metrics.protocol, ""),
+          metricsProtocols,
+        ),
         endpoint: text(metrics.endpoint, ""),
         exportIntervalMs: this.#interval(name, metrics.exportInterval),
+      },
+      tracing: {
+        protocol: this.#protocol(
+          `${name} has tracing.protocol`,
+          text(tracing.protocol, ""),
+          tracingProtocols,
+        ),
+        endpoint: text(tracing.endpoint, ""),
+        samplingRate: this.#share(`${name} has tracing.samplingRate`, tracing.samplingRate),
       },
     };
   }
 
-  #metricsProtocol(name: string, given: string): RequestMetricsProtocol {
+  #protocol<const P extends string>(what: string, given: string, known: readonly P[]): P | "none" {
     if (given === "") return "none";
-    const known = metricsProtocols.find((protocol) => protocol === given);
-    if (known) return known;
-    this.#problems.push(
-      `${name} has requestMetrics.protocol "${given}", expected ${metricsProtocols.join(", ")}`,
-    );
+    const found = known.find((protocol) => protocol === given);
+    if (found) return found;
+    this.#problems.push(`${what} "${given}", expected ${known.join(", ")}`);
     return "none";
+  }
+
+  #share(what: string, given: unknown): number {
+    if (given === undefined) return 0;
+    if (typeof given === "number" && given >= 0 && given <= 1) return given;
+    this.#problems.push(`${what} ${JSON.stringify(given)}, expected a number from 0 to 1`);
+    return 0;
   }
 
   /** A duration of Go, which JSON has in ns. */

@@ -25,6 +25,8 @@ import type { Flow } from "./queue/flow.ts";
 import type { QueuedCall, ShedReason } from "./queue/queued-call.ts";
 import type { ClassMetrics } from "./queue-metrics.ts";
 import { outgoingRequestHead } from "./rewrite-head.ts";
+import type { CallTrace } from "./trace-context.ts";
+import { tracedHead } from "./traced-head.ts";
 
 /** Text that callers of HTTP get for a full queue, as Knative words it. */
 const queueFullText = "pending request queue full";
@@ -47,6 +49,7 @@ export class ProxiedCall extends ForwardedStream implements QueuedCall, ListedCa
   readonly #metrics: ClassMetrics;
   readonly arrivedAt: number;
   readonly #proxied: boolean;
+  readonly #trace: CallTrace | undefined;
   #admittedAt = -1;
   /** When the whole call must be over, by the clock. */
   #totalAt: number;
@@ -75,6 +78,7 @@ export class ProxiedCall extends ForwardedStream implements QueuedCall, ListedCa
     this.cost = cost;
     this.#metrics = host.metrics.ofClass(className);
     this.#proxied = isProxied(head);
+    this.#trace = host.tracer?.begin(head);
     this.#totalAt = now + host.times.totalMs;
     const timeoutMs = this.readTimeout();
     if (timeoutMs !== undefined) this.deadlineAt = now + timeoutMs;
@@ -90,6 +94,10 @@ export class ProxiedCall extends ForwardedStream implements QueuedCall, ListedCa
     host.busyPoll?.touch(now);
     host.queue.offer(this, now);
     if (!this.over) this.#arm(now);
+  }
+
+  get traceId(): string {
+    return this.#trace?.traceId ?? "";
   }
 
   get waits(): boolean {
@@ -222,7 +230,8 @@ export class ProxiedCall extends ForwardedStream implements QueuedCall, ListedCa
   // What passes.
 
   override outgoingHead(): OutgoingHead {
-    const outgoing = outgoingRequestHead(this.head, this.channel, this.#address);
+    const known = outgoingRequestHead(this.head, this.channel, this.#address);
+    const outgoing = this.#trace === undefined ? known : tracedHead(known, this.#trace);
     if (this.deadlineAt === Number.POSITIVE_INFINITY) return outgoing;
     const leftMs = this.deadlineAt - performance.now();
     // What a call has waited is not there for the server.
@@ -273,6 +282,10 @@ export class ProxiedCall extends ForwardedStream implements QueuedCall, ListedCa
       this.responseBytes,
       end === "answered" ? now - this.#admittedAt : -1,
     );
+    if (this.#trace !== undefined) {
+      const waitedMs = this.#admittedAt === -1 ? -1 : this.#admittedAt - this.arrivedAt;
+      host.tracer?.end(this.#trace, this, this.#address, waitedMs, now);
+    }
     host.requestLog?.write(this, this.#address, now - this.arrivedAt);
     host.openCalls--;
     host.calls.remove(this);

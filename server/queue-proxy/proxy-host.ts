@@ -3,6 +3,7 @@ import type { RequestHead } from "../wire/http2/message-head.ts";
 import type { BusyPoll } from "./busy-poll.ts";
 import type { CallList } from "./call-list.ts";
 import type { CallRules } from "./call-rules.ts";
+import type { CallTracer } from "./call-tracer.ts";
 import type { Drainer } from "./drainer.ts";
 import type { HttpMetrics } from "./http-metrics.ts";
 import type { AdmissionQueue } from "./queue/admission-queue.ts";
@@ -49,6 +50,8 @@ export interface ProxyHost {
   readonly metrics: QueueMetrics;
   /** There if Knative has request metrics on. */
   readonly httpMetrics: HttpMetrics | undefined;
+  /** There if Knative has tracing on. */
+  readonly tracer: CallTracer | undefined;
   readonly drainer: Drainer;
   readonly busyPoll: BusyPoll | undefined;
   /** The user's container, over either version of HTTP. */

@@ -10,6 +10,7 @@ import type { WheelClock } from "../wire/timer-wheel.ts";
 import { BusyPoll } from "./busy-poll.ts";
 import { CallList } from "./call-list.ts";
 import { noRules } from "./call-rules.ts";
+import type { CallTracer } from "./call-tracer.ts";
 import { Drainer } from "./drainer.ts";
 import { HttpMetrics } from "./http-metrics.ts";
 import type { CallTimes, ListedCall, ProxyHost } from "./proxy-host.ts";
@@ -40,6 +41,8 @@ export interface QueueProxyOptions {
   readonly maxHeaderBytes: number;
   readonly registry: Registry;
   readonly log: Log;
+  /** Makes spans of calls. */
+  readonly tracer: CallTracer | undefined;
   /** Takes lines of the request log. */
   readonly writeLine: (text: string) => void;
   readonly clock: WheelClock;
@@ -114,6 +117,7 @@ export function createQueueProxy(options: QueueProxyOptions): QueueProxy {
     statistics,
     metrics,
     httpMetrics: openHttpMetrics(options),
+    tracer: options.tracer,
     drainer,
     busyPoll: options.busyPollMs > 0 ? new BusyPoll(options.busyPollMs) : undefined,
     http1,

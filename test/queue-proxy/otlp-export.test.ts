@@ -194,15 +194,17 @@ test.serial("a collector that refuses is logged once, and its return too", async
   );
   const failed = async (): Promise<number> => {
     const { body } = await call1(proxy.metricsPort, { path: "/metrics" });
-    return Number(/tensorwire_otlp_exports_total\{outcome="failed"\} (\d+)/.exec(body)?.[1]);
+    return Number(
+      /tensorwire_otlp_exports_total\{signal="metrics",outcome="failed"\} (\d+)/.exec(body)?.[1],
+    );
   };
   await until(async () => (await failed()) >= 3);
   t.is((await call1(proxy.port, { path: "/echo" })).status, 200);
-  t.is(proxy.stderr().split("metrics cannot be exported").length - 1, 1);
+  t.is(proxy.stderr().split("the collector does not take exports").length - 1, 1);
   status = 200;
   await exportWith(collector, 1);
-  await until(() => proxy.stderr().includes("metrics are exported again"));
-  t.is(proxy.stderr().split("metrics cannot be exported").length - 1, 1);
+  await until(() => proxy.stderr().includes("the collector takes exports again"));
+  t.is(proxy.stderr().split("the collector does not take exports").length - 1, 1);
 });
 
 test.serial(
@@ -238,6 +240,7 @@ test.serial("an export that Knative's queue-proxy does not know ends the start",
     ...knativeEnvironment(1, {}),
     OBSERVABILITY_CONFIG: JSON.stringify({
       requestMetrics: { protocol: "http/json", endpoint: "http://x", exportInterval: "30s" },
+      tracing: { protocol: "zipkin", samplingRate: 2 },
     }),
   });
   t.is(await command.ended, 2);
@@ -249,4 +252,6 @@ test.serial("an export that Knative's queue-proxy does not know ends the start",
     command.stderr(),
     /requestMetrics\.exportInterval "30s", expected a number of nanoseconds/,
   );
+  t.regex(command.stderr(), /tracing\.protocol "zipkin", expected none, grpc, http\/protobuf/);
+  t.regex(command.stderr(), /tracing\.samplingRate 2, expected a number from 0 to 1/);
 });

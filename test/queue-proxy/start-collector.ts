@@ -44,7 +44,8 @@ export interface Collector {
   readonly exports: readonly SeenExport[];
 }
 
-interface KeyValue {
+/** An attribute as protobufjs reads it. */
+export interface KeyValue {
   readonly key: string;
   readonly value: Readonly<Record<string, unknown>> & { readonly value: string };
 }
@@ -172,7 +173,7 @@ function metricOf(metric: Metric): SeenMetric {
 }
 
 /** Values of attributes; whole numbers as numbers. */
-function attributesOf(attributes: readonly KeyValue[]): Record<string, unknown> {
+export function attributesOf(attributes: readonly KeyValue[]): Record<string, unknown> {
   return Object.fromEntries(
     attributes.map(({ key, value }) => {
       const content = value[value.value];

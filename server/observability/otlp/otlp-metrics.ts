@@ -1,16 +1,11 @@
 import type { HrTime } from "@opentelemetry/api";
-import {
-  defaultResource,
-  detectResources,
-  envDetector,
-  type Resource,
-  resourceFromAttributes,
-} from "@opentelemetry/resources";
 import type { PushMetricExporter, ResourceMetrics } from "@opentelemetry/sdk-metrics";
 import type { Registry } from "prom-client";
-import { BoundCounter } from "../bound-metrics.ts";
 import type { Log } from "../log.ts";
+import { ExportReport } from "./export-report.ts";
+import { lastExport } from "./last-export.ts";
 import type { OtlpNames } from "./otlp-names.ts";
+import { otlpResource } from "./otlp-resource.ts";
 import { registryMetrics } from "./registry-metrics.ts";
 
 /** How metrics go to a collector. */
@@ -38,11 +33,6 @@ export interface OtlpMetrics {
   stop(): Promise<void>;
 }
 
-/** Time that the last export has, in ms: an end must not wait for a collector that is gone. */
-const lastExportMs = 5_000;
-/** Failures are logged this seldom, in ms. */
-const failureLogMs = 300_000;
-
 /**
  * Sends the metrics of a registry to a collector of OpenTelemetry, again and again and at the end. Calls
  * pay nothing for it: values are read from their counters when they are sent. One export is under way at
@@ -54,9 +44,9 @@ const failureLogMs = 300_000;
 export async function startOtlpMetrics(options: OtlpMetricsOptions): Promise<OtlpMetrics> {
   const { registry, names, version, log } = options;
   const exporter = await openExporter(options);
-  const resource = resourceOf(options.resource);
+  const resource = otlpResource(options.resource);
   const startTime = hrTime(Date.now() - process.uptime() * 1000);
-  const report = new ExportReport(registry, log);
+  const report = new ExportReport("metrics", registry, log);
   let running: Promise<void> | undefined;
 
   async function collect(): Promise<ResourceMetrics> {
@@ -96,7 +86,7 @@ export async function startOtlpMetrics(options: OtlpMetricsOptions): Promise<Otl
   return {
     async stop() {
       clearInterval(timer);
-      await within(lastExportMs, async () => {
+      await lastExport(async () => {
         await running;
         await begin();
         await exporter.shutdown();
@@ -120,67 +110,6 @@ async function openExporter({ protocol, url }: OtlpMetricsOptions): Promise<Push
   }
 }
 
-function resourceOf(attributes: Readonly<Record<string, string>>): Resource {
-  return defaultResource()
-    .merge(detectResources({ detectors: [envDetector] }))
-    .merge(resourceFromAttributes({ ...attributes }));
-}
-
-/** Counts exports, and tells the log of failures once in a while. */
-class ExportReport {
-  readonly #exports: BoundCounter;
-  readonly #log: Log;
-  #loggedAt = Number.NEGATIVE_INFINITY;
-  /** Exports that have failed since one was sent. */
-  #failures = 0;
-
-  constructor(registry: Registry, log: Log) {
-    this.#exports = new BoundCounter({
-      name: "tensorwire_otlp_exports_total",
-      help: "Exports of metrics to a collector of OpenTelemetry, by outcome: sent, failed, or skipped since the one before was under way",
-      registry,
-    });
-    this.#log = log;
-    for (const outcome of ["sent", "failed", "skipped"]) this.#exports.bind({ outcome });
-  }
-
-  sent(): void {
-    this.#exports.bind({ outcome: "sent" }).inc();
-    if (this.#failures > 0) {
-      this.#log.info({ failures: this.#failures }, "metrics are exported again");
-      this.#loggedAt = Number.NEGATIVE_INFINITY;
-    }
-    this.#failures = 0;
-  }
-
-  skipped(): void {
-    this.#exports.bind({ outcome: "skipped" }).inc();
-  }
-
-  failed(error: Error): void {
-    this.#exports.bind({ outcome: "failed" }).inc();
-    this.#failures++;
-    const now = performance.now();
-    if (now - this.#loggedAt < failureLogMs) return;
-    this.#loggedAt = now;
-    this.#log.warn(
-      { why: error.message, failures: this.#failures },
-      "metrics cannot be exported to the collector; calls are served on",
-    );
-  }
-}
-
 function hrTime(unixMs: number): HrTime {
   return [Math.floor(unixMs / 1000), Math.round((unixMs % 1000) * 1e6)];
-}
-
-/** Waits for an action, but no longer than a time. */
-async function within(ms: number, action: () => Promise<void>): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, ms);
-  try {
-    await Promise.race([action(), promise]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

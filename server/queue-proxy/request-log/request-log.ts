@@ -18,6 +18,8 @@ export interface LoggedRequest {
   readonly status: number;
   readonly requestBytes: number;
   readonly responseBytes: number;
+  /** Empty if the call is not traced. */
+  readonly traceId: string;
 }
 
 /** Lines that wait to be written; beyond it they are dropped and counted. */
@@ -64,6 +66,7 @@ export class RequestLog {
         Latency: durationMs / 1000,
       },
       Revision: this.#revision,
+      TraceID: request.traceId,
     });
     this.#lines.push(line);
     if (this.#lines.length === 1) setImmediate(this.#flush);
