@@ -1,9 +1,9 @@
 import { randomFillSync } from "node:crypto";
 import type { SpanSink } from "../observability/otlp/finished-span.ts";
 import type { CallerProtocol } from "../wire/client/forward-failure.ts";
-import { Http1RequestHead } from "../wire/http1/read-head.ts";
 import type { RequestHead } from "../wire/http2/message-head.ts";
 import { authorityParts } from "./authority-parts.ts";
+import { httpVersionOf } from "./http-version.ts";
 import { plainAddress } from "./rewrite-head.ts";
 import { isSampled, type SpanSampling } from "./span-sampling.ts";
 import { type CallTrace, readTraceParent } from "./trace-context.ts";
@@ -88,7 +88,7 @@ function attributesOf(
     "url.path": cut(head.path.split("?")[0]!),
     "url.scheme": head.scheme,
     "network.protocol.name": "http",
-    "network.protocol.version": head instanceof Http1RequestHead ? `1.${head.minor}` : "2",
+    "network.protocol.version": httpVersionOf(head),
     "client.address": plainAddress(address),
   };
   if (host.address !== "") attributes["server.address"] = host.address;

@@ -1,8 +1,8 @@
 import type { Registry } from "prom-client";
 import { BoundHistogram, type HistogramCell } from "../observability/bound-metrics.ts";
-import { Http1RequestHead } from "../wire/http1/read-head.ts";
 import type { RequestHead } from "../wire/http2/message-head.ts";
 import { authorityParts } from "./authority-parts.ts";
+import { httpVersionOf } from "./http-version.ts";
 
 /** Sets of attributes that are told apart; callers choose hosts and tags, so there must be an end. */
 const maxSets = 2000;
@@ -103,7 +103,7 @@ export class HttpMetrics {
   #cellsOf(head: RequestHead, status: number): CallCells {
     const method = knownMethods.has(head.method) ? head.method : "_OTHER";
     const tag = routeTagOf(head);
-    const version = versionOf(head);
+    const version = httpVersionOf(head);
     const host = bounded(head.authority ?? "");
     const key = `${method} ${status} ${version} ${head.scheme} ${host} ${tag}`;
     let cells = this.#sets.get(key);
@@ -159,11 +159,6 @@ const knownMethods = new Set([
   "PUT",
   "TRACE",
 ]);
-
-function versionOf(head: RequestHead): string {
-  if (!(head instanceof Http1RequestHead)) return "2";
-  return head.minor === 0 ? "1.0" : "1.1";
-}
 
 /** The tag of the route by which a call came (knative.dev/serving, pkg/queue). */
 function routeTagOf(head: RequestHead): string {

@@ -86,7 +86,7 @@ test("host and port of a call are apart, and what the server did not answer is n
     http_request_method: "GET",
     kn_route_tag: "kn:disabled",
     network_protocol_name: "http",
-    network_protocol_version: "2",
+    network_protocol_version: "2.0",
     server_address: "::1",
     server_port: "8443",
     url_scheme: "https",

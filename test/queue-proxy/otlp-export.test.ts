@@ -163,7 +163,7 @@ test.serial(
     t.is(countOf(metrics.get("kn.serving.invocation.duration")), 1);
     t.like(metrics.get("http.server.request.duration")!.points[0]!.attributes, {
       "http.request.method": "POST",
-      "network.protocol.version": "2",
+      "network.protocol.version": "2.0",
     });
   },
 );

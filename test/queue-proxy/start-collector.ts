@@ -16,7 +16,6 @@ export interface SeenExport {
   /** `grpc`, or path and headers of HTTP. */
   readonly by: "grpc" | { readonly path: string; readonly headers: IncomingHttpHeaders };
   readonly resource: Readonly<Record<string, unknown>>;
-  readonly scope: string;
   readonly metrics: ReadonlyMap<string, SeenMetric>;
 }
 
@@ -79,10 +78,7 @@ interface Metric {
 interface Request {
   readonly resourceMetrics: readonly {
     readonly resource: { readonly attributes: readonly KeyValue[] };
-    readonly scopeMetrics: readonly {
-      readonly scope: { readonly name: string };
-      readonly metrics: readonly Metric[];
-    }[];
+    readonly scopeMetrics: readonly { readonly metrics: readonly Metric[] }[];
   }[];
 }
 
@@ -144,13 +140,10 @@ export async function startGrpcCollector(
 
 function seen(by: SeenExport["by"], { resourceMetrics }: Request): SeenExport {
   const [first] = resourceMetrics;
-  const [{ scope, metrics }] = first!.scopeMetrics as [
-    (typeof resourceMetrics)[0]["scopeMetrics"][0],
-  ];
+  const metrics = first!.scopeMetrics.flatMap((scope) => scope.metrics);
   return {
     by,
     resource: attributesOf(first!.resource.attributes),
-    scope: scope.name,
     metrics: new Map(metrics.map((metric) => [metric.name, metricOf(metric)])),
   };
 }
