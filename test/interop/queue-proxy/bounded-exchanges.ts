@@ -47,6 +47,8 @@ async function stat(port: number) {
 
 /** Fills the one place and the queue behind it; gives what the calls came to, once they may end. */
 async function fill({ proxy, user }: Sides, waiting: number): Promise<() => Promise<unknown>> {
+  // The last report may still be of the exchange before.
+  await until(async () => (await stat(proxy.statisticsPort)).stat.averageConcurrentRequests < 0.5);
   user.takePeak();
   const calls: Promise<SeenAnswer>[] = [call1(proxy.port, { path: "/hold" })];
   await until(() => user.holding() === 1);
