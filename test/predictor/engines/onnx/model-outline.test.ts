@@ -46,7 +46,8 @@ test("the outline of a file is what the whole message says, whatever its weights
       await writeFile(path, bytes);
       const file = new FileSource(path);
       const outline = readModelOutline(file);
-      const parts = Buffer.concat([...file.parts()].map((part) => Buffer.from(part)));
+      // A part is good until the next.
+      const parts = Buffer.concat(Array.from(file.parts(), (part) => Buffer.from(part)));
       file.close();
       const { graph, irVersion } = fromBinary(ModelProtoSchema, bytes);
       const tensors = graph?.initializer ?? [];
