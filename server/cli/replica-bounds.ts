@@ -8,6 +8,9 @@ export interface ReplicaBounds {
 
 const maxReplicas = 256;
 
+/** Bounds of `--replica-window`, in ms. */
+export const replicaWindow = { least: 6_000, most: 3_600_000 } as const;
+
 /**
  * Reads `--replicas LEAST..MOST`; `undefined` without it.
  *

@@ -36,8 +36,6 @@ export interface ReplicaScaler {
   close(): void;
 }
 
-const minWindowMs = 6_000;
-const maxWindowMs = 3_600_000;
 const question: Question = { name: workerQuestions.load, payload: new Uint8Array(0) };
 
 /** Makes one that decides as the Knative Pod Autoscaler does. */
@@ -52,7 +50,7 @@ export function createReplicaScaler(
     {
       ...kpaDefaults,
       target: values["replica-target"],
-      stableWindowMs: Math.min(Math.max(values["replica-window"], minWindowMs), maxWindowMs),
+      stableWindowMs: values["replica-window"],
       scaleToZeroGraceMs: 0,
       scaleToZeroRetentionMs: values["replica-idle-time"],
       minScale: least,

@@ -2,7 +2,7 @@ import type { serveSettings } from "../config/serve-settings.ts";
 import type { SettingValues } from "../config/setting.ts";
 import { messageOf } from "../errors/from-unknown.ts";
 import { TensorwireError } from "../errors/tensorwire-error.ts";
-import { parseReplicas } from "./replica-bounds.ts";
+import { parseReplicas, replicaWindow } from "./replica-bounds.ts";
 
 /** Settled settings of `tensorwire serve`. */
 export type ServeValues = SettingValues<typeof serveSettings>;
@@ -42,6 +42,9 @@ export function checkServeValues(values: ServeValues, repositories: readonly str
   } catch (error) {
     problems.push(messageOf(error));
   }
+  const { "replica-window": window } = values;
+  if (window < replicaWindow.least || window > replicaWindow.most)
+    problems.push(`--replica-window: got ${window} ms, expected 6s to 1h`);
   if (values["load-model"].length > 0 && values["model-control-mode"] !== "explicit")
     problems.push("--load-model means something in --model-control-mode explicit only");
   if (values["max-connection-memory"] < values["max-message-size"]) {

@@ -13,6 +13,10 @@ const contradictions = [
   [["--tls-key", "a"], /--tls-cert and --tls-key belong together/],
   [["--tls-client-ca", "a"], /--tls-client-ca needs --tls-cert/],
   [["--load-model", "a"], /--load-model means something in --model-control-mode explicit only/],
+  [["--replicas", "2..1"], /--replicas: got 2..1, expected LEAST..MOST/],
+  [["--replicas", "0..2", "--workers", "2"], /--replicas and --workers both say/],
+  [["--replica-window", "5s"], /--replica-window: got 5000 ms, expected 6s to 1h/],
+  [["--replica-window", "2h"], /--replica-window: got 7200000 ms, expected 6s to 1h/],
 ] as const;
 
 for (const [argv, message] of contradictions) {
